@@ -1,0 +1,1 @@
+"""The contracts: every topic, record, refusal and view, named once. Imports nothing else of Holdfast."""

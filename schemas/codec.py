@@ -1,0 +1,160 @@
+"""Avro in the Confluent wire format: 0x00, schema ID (4 bytes, big-endian), body.
+
+Times are plain ms here (no datetime): the logical types are for other readers of the topics.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import fastavro
+
+from schemas.outcomes import DeadLetterReason
+
+AVRO: Final = Path(__file__).parent / "avro"
+MAGIC: Final = b"\x00"
+HEADER_BYTES: Final = 5
+
+_read = fastavro.schemaless_reader
+_write = fastavro.schemaless_writer
+
+
+class Decoded(NamedTuple):
+    """A decoded record: the record's name and its fields; `size` is its number of items (1 unless columnar)."""
+
+    name: str
+    value: dict[str, Any]
+    size: int
+
+
+class UndecodableError(ValueError):
+    """Bytes that are no record of ours. `reason` is the dead letter's; the message says what was found."""
+
+    def __init__(self, reason: DeadLetterReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class _Codec(NamedTuple):
+    name: str
+    schema: Any
+    header: bytes
+    columns: tuple[str, ...]
+
+
+def schema_text(name: str) -> str:
+    """Return the current schema of a record as it stands in schemas/avro."""
+    return (AVRO / f"{name}.avsc").read_text()
+
+
+@lru_cache(maxsize=1)
+def schema_ids() -> dict[str, list[int]]:
+    """Return every record's pinned schema IDs, oldest version first; the last is the one written."""
+    ids: dict[str, list[int]] = json.loads((AVRO / "ids.json").read_text())
+    return ids
+
+
+def _without_logical_types(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {k: _without_logical_types(v) for k, v in schema.items() if k != "logicalType"}
+    return [_without_logical_types(x) for x in schema] if isinstance(schema, list) else schema
+
+
+def _column_names(schema: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return the parallel columns of a columnar record: its arrays and code bytes; () for any other record."""
+    if name not in COLUMNAR:
+        return ()
+    return tuple(f["name"] for f in schema["fields"] if f["type"] == "bytes" or isinstance(f["type"], dict))
+
+
+COLUMNAR: Final = frozenset(
+    {"OrderLines", "StockCommands", "OrderCommands", "StockDecisions", "StockMovements", "PaymentRequests", "PaymentResults"}
+)
+
+
+def _codec(name: str, schema_id: int, text: str) -> _Codec:
+    schema = _without_logical_types(json.loads(text))
+    return _Codec(name, fastavro.parse_schema(schema), MAGIC + schema_id.to_bytes(4, "big"), _column_names(schema, name))
+
+
+@lru_cache(maxsize=1)
+def _by_name() -> dict[str, _Codec]:
+    return {name: _codec(name, ids[-1], schema_text(name)) for name, ids in schema_ids().items()}
+
+
+@lru_cache(maxsize=1)
+def _by_header() -> dict[bytes, _Codec]:
+    current = {c.header: c for c in _by_name().values()}
+    earlier = {
+        MAGIC + schema_id.to_bytes(4, "big"): _codec(name, schema_id, (AVRO / "earlier" / f"{name}.{schema_id}.avsc").read_text())
+        for name, ids in schema_ids().items()
+        for schema_id in ids[:-1]
+    }
+    return earlier | current
+
+
+def encoder(name: str) -> Callable[[Mapping[str, Any]], bytes]:
+    """Return a function that encodes records of one name; raises ValueError/TypeError on a field that does not fit."""
+    codec = _by_name()[name]
+    schema, header = codec.schema, codec.header
+
+    def encode_one(value: Mapping[str, Any]) -> bytes:
+        body = io.BytesIO()
+        body.write(header)
+        _write(body, schema, value)
+        return body.getvalue()
+
+    return encode_one
+
+
+def encode(name: str, value: Mapping[str, Any]) -> bytes:
+    """Encode one record of the given name with its current schema."""
+    return encoder(name)(value)
+
+
+def record_name(data: bytes | None) -> str:
+    """Return the record's name from its schema ID alone, without decoding the body; raises UndecodableError."""
+    return _codec_of(data).name
+
+
+def decode(data: bytes | None) -> Decoded:
+    """Decode one record by its schema ID; raises UndecodableError for anything that is not exactly one record of ours."""
+    codec = _codec_of(data)
+    value = _decode_body(codec, data or b"")
+    return Decoded(codec.name, value, _size(codec, value) if codec.columns else 1)
+
+
+def _codec_of(data: bytes | None) -> _Codec:
+    if not data or len(data) < HEADER_BYTES or data[:1] != MAGIC:
+        raise UndecodableError(DeadLetterReason.NOT_CONFLUENT, f"{len(data or b'')} bytes that do not start with 0x00 and a schema ID")
+    codec = _by_header().get(data[:HEADER_BYTES])
+    if codec is None:
+        raise UndecodableError(DeadLetterReason.UNKNOWN_SCHEMA, f"schema ID {int.from_bytes(data[1:5], 'big')} is not known here")
+    return codec
+
+
+def _decode_body(codec: _Codec, data: bytes) -> dict[str, Any]:
+    body = io.BytesIO(data)
+    body.seek(HEADER_BYTES)
+    reader_schema = _by_name()[codec.name].schema
+    try:
+        value: Any = _read(body, codec.schema, None if reader_schema is codec.schema else reader_schema)
+    except Exception as error:  # fastavro raises a dozen kinds on garbage; each means the same here
+        raise UndecodableError(DeadLetterReason.UNDECODABLE, f"not a {codec.name}: {error!r:.200}") from error
+    if body.tell() != len(data):
+        raise UndecodableError(DeadLetterReason.UNDECODABLE, f"{len(data) - body.tell()} bytes left over after a {codec.name}")
+    return dict(value)
+
+
+def _size(codec: _Codec, value: dict[str, Any]) -> int:
+    sizes = {len(value[c]) for c in codec.columns}
+    if len(sizes) != 1:
+        lengths = ", ".join(f"{c}={len(value[c])}" for c in codec.columns)
+        raise UndecodableError(DeadLetterReason.UNEQUAL_COLUMNS, f"{codec.name} with columns of different lengths: {lengths}")
+    return sizes.pop()

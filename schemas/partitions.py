@@ -1,0 +1,45 @@
+"""Which partition a key belongs to: Kafka's murmur2, as Java's and aiokafka's producers use it.
+
+librdkafka's default partitioner is another one; with that, one product would live on two partitions and be sold
+twice. Every producer of ours either names the partition by this function or sets `partitioner=murmur2_random`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+_M: Final = 0x5BD1E995
+_MASK: Final = 0xFFFFFFFF
+_SEED: Final = 0x9747B28C
+
+
+def murmur2(data: bytes) -> int:
+    """Return Kafka's 32-bit murmur2 hash of `data`, unsigned."""
+    length = len(data)
+    h = _SEED ^ length
+    whole = length & ~3
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * _M & _MASK
+        h = (h * _M & _MASK) ^ ((k ^ (k >> 24)) * _M & _MASK)
+    if length > whole:
+        h = (h ^ int.from_bytes(data[whole:], "little")) * _M & _MASK
+    h = (h ^ (h >> 13)) * _M & _MASK
+    return h ^ (h >> 15)
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition, 0..partitions-1, of a record with this key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+@lru_cache(maxsize=65_536)
+def product_partition(product_id: str, partitions: int) -> int:
+    """Return the partition that holds a product's stock."""
+    return partition_of(product_id.encode(), partitions)
+
+
+@lru_cache(maxsize=65_536)
+def order_partition(order_id: int, partitions: int) -> int:
+    """Return the partition that holds an order; its key is the ID in decimal."""
+    return partition_of(b"%d" % order_id, partitions)

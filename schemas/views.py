@@ -1,0 +1,44 @@
+"""What the stores hold, named once: MySQL tables and columns, Redis keys and fields."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PRODUCTS: Final = "products"
+PRODUCT_COLUMNS: Final = ("product_id", "available", "reserved", "shipped", "received", "written_off", "returned", "version", "tracked", "frozen", "updated_at")
+USERS: Final = "users"
+USER_COLUMNS: Final = ("user_id", "first_order_at", "last_order_at")
+ORDERS: Final = "orders"
+ORDER_COLUMNS: Final = (
+    *("order_id", "user_id", "status", "refusal", "version", "currency", "amount", "charged", "refunded", "attempt", "line_count"),
+    *("placed_at", "decided_at", "changed_at"),
+)
+ORDER_LINES: Final = "order_lines"
+ORDER_LINE_COLUMNS: Final = ("order_id", "line", "product_id", "quantity", "unit_price", "status", "refusal", "returned", "version")
+SINK_POSITIONS: Final = "sink_positions"
+"""(sink, topic, partition_no) -> position: the next offset to read, moved in the transaction that wrote the rows."""
+
+ORDER_BINDINGS: Final = "order_bindings"
+"""(source, external_id) -> order_id: one order ID for ever for an order known elsewhere under another name."""
+LOADS: Final = "loads"
+"""source -> progress of `holdfast load`, so that it resumes after a kill."""
+WORKER_LEASES: Final = "worker_leases"
+"""worker (0..1023) -> who leases that number of the order-ID generator, until when, and the last ms it used."""
+
+TIME_COLUMNS: Final = frozenset({"updated_at", "first_order_at", "last_order_at", "placed_at", "decided_at", "changed_at"})
+"""Stored as DATETIME(3) in UTC."""
+
+
+def stock_key(product_id: str) -> str:
+    """Redis hash of a product: available, reserved, shipped, version, and PRODUCT_COLUMNS' rest; times in ms."""
+    return f"stock:{product_id}"
+
+
+def order_key(order_id: int) -> str:
+    """Redis hash of an order: status, version, ORDER_COLUMNS' rest, and `lines` as JSON; times in ms."""
+    return f"order:{order_id}"
+
+
+def position_key(topic: str, partition: int) -> str:
+    """Redis string: the Redis sink's next offset of one partition."""
+    return f"sink:position:{topic}:{partition}"

@@ -1,0 +1,1 @@
+"""The log, decided: agents over pure domain functions, one transaction per batch."""

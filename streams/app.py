@@ -1,0 +1,98 @@
+"""The Faust app: `faust -A streams.app worker`, or `holdfast worker`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any, Final
+
+import faust
+import structlog
+from faust.serializers import codecs
+from faust.transport.drivers import aiokafka as driver
+
+from streams.agents import orders, payments, stock
+from streams.config import StreamSettings, settings
+from streams.payments.sandbox import Sandbox
+from streams.runtime.consumer import BatchConsumer
+from streams.runtime.lifecycle import attach
+from streams.runtime.records import StageKind
+from streams.runtime.tables import TaskTable, TaskTables
+from streams.runtime.tasks import Tasks
+from streams.stages.orders import orders_kind
+from streams.stages.payments import payments_kind
+from streams.stages.stock import STOCK
+
+
+class Untouched(codecs.Codec):
+    """Lets a batch through as the object it is."""
+
+    def _loads(self, s: Any) -> Any:
+        return s
+
+    def _dumps(self, s: Any) -> Any:
+        return s
+
+
+def stages(config: StreamSettings) -> tuple[StageKind, ...]:
+    """Return the pipeline's stages in the order an order passes them."""
+    return STOCK, orders_kind(config.order_timeout_ms), payments_kind(Sandbox(config.sandbox_decline_rate))
+
+
+AGENTS: Final = {"stock": stock, "orders": orders, "payments": payments}
+
+
+def create_app(config: StreamSettings, kinds: Sequence[StageKind]) -> faust.App:
+    """Return a Faust app that runs these stages; nothing is connected before it starts."""
+    tasks = Tasks(kinds, config)
+    app = new_faust_app(config)
+    app.conf.TableManager = TaskTables
+    for kind in kinds:
+        agent = AGENTS[kind.name]
+        names = [t.named(config.topic_prefix) for t in kind.inputs]
+        channel = app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="untouched")
+        agent.attach(app, channel, tasks)
+        app.tables[kind.name] = TaskTable(kind.name, agent.TABLE, tasks)
+    attach(app, tasks)
+    return app
+
+
+def new_faust_app(config: StreamSettings) -> faust.App:
+    """Return a bare Faust app; the comments say which default would hurt."""
+    return faust.App(
+        config.app_id,
+        broker=[f"kafka://{host}" for host in config.kafka.split(",")],
+        store="memory://",
+        topic_partitions=config.partitions,
+        topic_allow_declare=False,  # topics are made by `holdfast topics create`
+        topic_disable_leader=True,
+        datadir=tempfile.mkdtemp(prefix="holdfast-worker-"),
+        consumer_auto_offset_reset="earliest",
+        table_standby_replicas=1,  # with 0, Faust falls back to an assignor that does not co-partition the inputs
+        stream_wait_empty=False,  # it waits without a bound; lifecycle.py waits for the transactions instead
+        broker_session_timeout=config.session_timeout,  # Faust's 60 s leave a dead worker's partitions idle
+        broker_heartbeat_interval=2.0,
+        broker_request_timeout=30.0,
+        broker_max_poll_interval=1_000_000.0,  # the tasks poll, not Faust
+        web_enabled=False,
+    )
+
+
+def log_to_stderr() -> None:
+    """Write one JSON object per line, past the proxy that Faust puts over standard output."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(sys.__stderr__),
+    )
+
+
+log_to_stderr()
+codecs.register("untouched", Untouched())
+driver.Transport.Consumer = BatchConsumer
+app = create_app(settings(), stages(settings()))
+
+
+def main() -> None:
+    """Run Faust's own command line on the app."""
+    app.main()

@@ -1,0 +1,111 @@
+"""An order in the changelog (OrderRow) and on order.outcomes (OrderOutcome, OrderCommandRefused). Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from schemas.outcomes import LineStatus, OrderCommandKind, OrderStatus, OutcomeChange, Refusal
+from streams.domain.order_events import OrderCommand
+from streams.domain.order_state import Line, Order
+
+
+def publish(order: Order, change: OutcomeChange, now: int) -> dict[str, Any]:
+    """Make the order's next version and return it as an OrderOutcome record; `now` in ms."""
+    assert (change is OutcomeChange.DECIDED) == (order.version == 0), f"order {order.order_id}: {change.name} at version {order.version}"
+    order.version += 1
+    if change is OutcomeChange.DECIDED:
+        order.decided_at = now
+    return {
+        "order_id": order.order_id,
+        "version": order.version,
+        "change": change.name,
+        "status": order.status.name,
+        "refusal": _name(order.refusal),
+        "user_id": order.user_id,
+        "currency": order.currency,
+        "amount": order.amount,
+        "charged": order.charged,
+        "refunded": order.refunded,
+        "attempt": order.attempt if order.charged else 0,
+        "line_count": order.line_count,
+        "lines": [_outcome_line(number, order.lines[number]) for number in sorted(order.lines)],
+        "placed_at": order.placed_at,
+        "decided_at": order.decided_at,
+        "changed_at": now,
+    }
+
+
+def _name(refusal: Refusal) -> str:
+    return refusal.name if refusal else ""
+
+
+def _outcome_line(number: int, line: Line) -> dict[str, Any]:
+    return {
+        "line": number,
+        "product_id": line.product_id,
+        "quantity": line.quantity,
+        "unit_price": line.unit_price,
+        "status": line.status.name,
+        "refusal": _name(line.refusal),
+        "returned": line.returned,
+    }
+
+
+def refused(command: OrderCommand, refusal: Refusal, now: int) -> dict[str, Any]:
+    """Return the answer to a command that changes nothing as an OrderCommandRefused record; `now` in ms."""
+    return {
+        "command_id": command.command_id,
+        "kind": OrderCommandKind(command.kind).name,
+        "order_id": command.order_id,
+        "line": command.line,
+        "quantity": command.quantity,
+        "refusal": refusal.name,
+        "refused_at": now,
+        "actor": command.actor,
+    }
+
+
+_KEPT_AS_THEY_ARE: Final = (
+    *("order_id", "version", "user_id", "currency", "payment_token", "placed_at", "decided_at", "deadline", "line_count"),
+    *("attempt", "charged", "refund_asked", "refunded", "refund_sequence"),
+)
+
+
+def to_row(order: Order) -> dict[str, Any]:
+    """Return the order as an OrderRow record."""
+    lines = order.lines.values()
+    row: dict[str, Any] = {name: getattr(order, name) for name in _KEPT_AS_THEY_ARE}
+    row |= {
+        "status": int(order.status),
+        "refusal": int(order.refusal),
+        "line": list(order.lines),
+        "product_id": [line.product_id for line in lines],
+        "quantity": [line.quantity for line in lines],
+        "unit_price": [line.unit_price for line in lines],
+        "line_status": bytes([line.status for line in lines]),
+        "line_refusal": bytes([line.refusal for line in lines]),
+        "returned": [line.returned for line in lines],
+        "open_refunds": list(order.open_refunds),
+        "recent_commands": list(order.recent_commands),
+    }
+    return row
+
+
+def from_row(row: dict[str, Any]) -> Order:
+    """Return the order of an OrderRow record."""
+    return Order(
+        **{name: row[name] for name in _KEPT_AS_THEY_ARE},
+        status=OrderStatus(row["status"]),
+        refusal=Refusal(row["refusal"]),
+        lines=dict(zip(row["line"], _lines(row), strict=True)),
+        open_refunds=list(row["open_refunds"]),
+        recent_commands=list(row["recent_commands"]),
+    )
+
+
+def _lines(row: dict[str, Any]) -> list[Line]:
+    columns = ("product_id", "quantity", "unit_price", "line_status", "line_refusal", "returned")
+    return [
+        Line(product_id, quantity, unit_price, LineStatus(status), Refusal(refusal), returned)
+        for product_id, quantity, unit_price, status, refusal, returned in zip(*(row[name] for name in columns), strict=True)
+    ]

@@ -1,0 +1,75 @@
+"""A batch: one partition's records, handed to the agent once, taken or refused.
+
+Faust drops messages in flight across rebalances without a word. So a batch says which positions it follows, and is
+taken only if the task still stands there; whatever happened to it, `done` tells the task to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+from streams.runtime.records import Record
+
+
+class BatchState(Enum):
+    WAITING = "waiting"  # with the task, Faust or a stream's queue
+    TAKEN = "taken"  # the agent decides it, or its transaction is under way
+    ENDED = "ended"  # committed, refused or dropped
+
+
+class Batch:
+    """Records of one task that follow `start` (topic -> next offset); no records: a timer batch."""
+
+    __slots__ = ("done", "end", "partition", "records", "stage", "start", "state")
+
+    def __init__(self, stage: str, partition: int, start: Mapping[str, int], records: Sequence[Record]) -> None:
+        self.stage = stage
+        self.partition = partition
+        self.start = dict(start)
+        self.records = records
+        self.end = end_of(start, records)
+        self.state = BatchState.WAITING
+        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_timer(self) -> bool:
+        return not self.records
+
+    def take(self, position: Mapping[str, int]) -> bool:
+        """Take the batch if nobody has and the task stands where it starts; otherwise end it untouched."""
+        if self.state is not BatchState.WAITING:
+            return False
+        if self.start != position:
+            self.finish(committed=False)
+            return False
+        self.state = BatchState.TAKEN
+        return True
+
+    def drop(self) -> None:
+        """End the batch if the agent has not taken it: Faust has lost it, or is about to."""
+        if self.state is BatchState.WAITING:
+            self.finish(committed=False)
+
+    def finish(self, *, committed: bool) -> None:
+        """Let the task go on; `committed` tells whether its position moved."""
+        self.state = BatchState.ENDED
+        if not self.done.done():
+            self.done.set_result(committed)
+
+
+def end_of(start: Mapping[str, int], records: Sequence[Record]) -> dict[str, int]:
+    """Return the positions after these records."""
+    end = dict(start)
+    for record in records:
+        if record.offset >= end[record.topic]:
+            end[record.topic] = record.offset + 1
+    return end
+
+
+def next_limit(limit: int, took: float, target: float, highest: int) -> int:
+    """Return how many records the next batch may have, so that deciding it takes about `target` seconds."""
+    if took > target:
+        return max(1, int(limit * target / took))
+    return min(highest, limit * 2)

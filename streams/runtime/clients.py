@@ -1,0 +1,180 @@
+"""The confluent-kafka clients of one task: its fenced producer, its reader, and the bulk read of its changelog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from schemas.topics import Topic
+from streams.config import StreamSettings
+from streams.runtime.records import Record, Write
+
+REQUEST_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.2
+"""How long an idle read waits; a record that arrives ends the wait at once."""
+
+LOG_ERRORS: Final = 3
+"""librdkafka's own log, syslog levels: its warnings about a coordinator that is still loading say nothing new."""
+
+
+class MisconfiguredError(RuntimeError):
+    """What the brokers hold does not fit what the task knows: people must look. Says what, where and what to do."""
+
+
+class InputTopic(NamedTuple):
+    """What the brokers say of an input: Kafka's own topic ID and the partition count."""
+
+    topic_id: str
+    partitions: int
+
+
+def new_producer(settings: StreamSettings, transactional_id: str) -> Producer:
+    """Return a transactional producer, not yet initialised."""
+    return Producer(
+        {
+            "bootstrap.servers": settings.kafka,
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": int(settings.transaction_timeout * 1000),
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "batch.num.messages": 10_000,
+            "queue.buffering.max.messages": 1_000_000,
+            "queue.buffering.max.kbytes": 65_536,
+            "message.max.bytes": 8_000_000,
+            "partitioner": "murmur2_random",
+            "retry.backoff.ms": 20,
+            "log_level": LOG_ERRORS,
+        }
+    )
+
+
+def _consumer(settings: StreamSettings, **extra: Any) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": settings.kafka,
+            # confluent-kafka wants a group even for assigned consumers; nothing is ever committed under it.
+            "group.id": f"{settings.app_id}.reader",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 500,
+            "fetch.message.max.bytes": 4_194_304,
+            "log_level": LOG_ERRORS,
+            **extra,
+        }
+    )
+
+
+class Reader:
+    """Reads a task's inputs from given positions; `cursor` is where it stands (topic -> next offset)."""
+
+    def __init__(self, settings: StreamSettings, inputs: Sequence[Topic], partition: int, position: Mapping[str, int]) -> None:
+        self._consumer = _consumer(settings, **{"auto.offset.reset": "error", "queued.max.messages.kbytes": 8_192})
+        self._partition = partition
+        self._names = {t.named(settings.topic_prefix): t.name for t in inputs}
+        self._wire = {v: k for k, v in self._names.items()}
+        self.cursor = dict(position)
+        self._consumer.assign([self._at(topic, offset) for topic, offset in position.items()])
+
+    def _at(self, topic: str, offset: int) -> TopicPartition:
+        return TopicPartition(self._wire[topic], self._partition, offset)
+
+    def rewind(self, position: Mapping[str, int]) -> None:
+        """Stand at `position` again if the reader has gone on from it: a batch was lost between here and the agent."""
+        if self.cursor != position:
+            self._consumer.assign([self._at(topic, offset) for topic, offset in position.items()])
+            self.cursor = dict(position)
+
+    def read(self, limit: int) -> list[Record]:
+        """Return up to `limit` records: what is there, at once; only an empty input is waited for."""
+        messages = self._consumer.consume(1, POLL_SECONDS)
+        if messages and limit > 1:
+            messages += self._consumer.consume(limit - 1, 0)
+        records = [self._record(m) for m in messages]
+        for record in records:
+            self.cursor[record.topic] = record.offset + 1
+        return records
+
+    def _record(self, message: Message) -> Record:
+        if message.error() is not None:
+            raise KafkaException(message.error())
+        return Record(self._names[message.topic()], self._partition, message.offset(), message.key(), message.value())
+
+    def lag(self) -> int:
+        """Return how many offsets lie between the cursor and the inputs' ends, as far as the client has heard."""
+        ends = (self._consumer.get_watermark_offsets(self._at(t, o), cached=True)[1] for t, o in self.cursor.items())
+        return sum(max(0, end - o) for end, o in zip(ends, self.cursor.values(), strict=True))
+
+    def watermarks(self, topic: str) -> tuple[int, int]:
+        """Return (first offset, next offset) of this partition of an input, asked of the brokers."""
+        low, high = self._consumer.get_watermark_offsets(self._at(topic, 0), timeout=REQUEST_SECONDS)
+        return int(low), int(high)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def read_changelog(settings: StreamSettings, topic: Topic, partition: int, progress: Callable[[int], None]) -> dict[bytes, bytes]:
+    """Return the last value of every key of one changelog partition, tombstones gone. Reads to the end, in bulk."""
+    consumer = _consumer(settings, **{"enable.partition.eof": True, "queued.max.messages.kbytes": 65_536})
+    rows: dict[bytes, bytes] = {}
+    try:
+        consumer.assign([TopicPartition(topic.named(settings.topic_prefix), partition, OFFSET_BEGINNING)])
+        while not _take_rows(consumer.consume(10_000, POLL_SECONDS), rows):
+            progress(len(rows))
+    finally:
+        consumer.close()
+    return rows
+
+
+def _take_rows(messages: Iterable[Message], rows: dict[bytes, bytes]) -> bool:
+    """Fold messages into rows; True when the end of the partition was among them."""
+    ended = False
+    for message in messages:
+        error, key = message.error(), message.key()
+        if error is not None:
+            if error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            ended = True
+        elif (value := message.value()) is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = value
+    return ended
+
+
+def describe_inputs(settings: StreamSettings, topics: Iterable[Topic]) -> dict[str, InputTopic]:
+    """Return what the brokers say of each topic, by logical name; a missing topic is an error, not a wait."""
+    from confluent_kafka import TopicCollection
+
+    admin = AdminClient({"bootstrap.servers": settings.kafka})
+    wire = {t.named(settings.topic_prefix): t.name for t in topics}
+    futures = admin.describe_topics(TopicCollection(list(wire)), request_timeout=REQUEST_SECONDS)
+    return {wire[name]: _described(name, future) for name, future in futures.items()}
+
+
+def _described(name: str, future: Any) -> InputTopic:
+    try:
+        found = future.result(timeout=REQUEST_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise MisconfiguredError(f"topic {name} does not exist; create the topics with `holdfast topics create`") from error
+        raise
+    return InputTopic(str(found.topic_id), len(found.partitions))
+
+
+def produce_all(producer: Producer, writes: Iterable[Write], prefix: str) -> None:
+    """Hand every write to the producer; waits for room where its queue is full."""
+    names: dict[str, str] = {}
+    produce = producer.produce
+    for topic, partition, key, value in writes:
+        name = names.get(topic.name) or names.setdefault(topic.name, topic.named(prefix))
+        while True:
+            try:
+                produce(name, value, key, partition)
+                break
+            except BufferError:
+                producer.poll(0.1)

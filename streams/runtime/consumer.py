@@ -1,0 +1,126 @@
+"""Faust's consumer, with the pipeline's topics taken off its own data path.
+
+Faust keeps the group, the assignment and the delivery to agents. The records come from the tasks: each batch is one
+Faust message. Of what this leans on in faust-streaming 0.15.3, runtime/README.md keeps a list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final
+
+import structlog
+from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import TopicPartition as KafkaTP
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, Message
+
+from streams.runtime.batch import Batch
+from streams.runtime.tasks import Tasks
+
+log = structlog.get_logger("holdfast.runtime")
+COMMIT_SECONDS: Final = 10.0
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+    """Delivers the tasks' batches; fetches nothing of the pipeline's topics itself."""
+
+    tasks: Tasks
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sequence: Counter[TP] = Counter()
+        self._committed_positions: dict[TP, int] = {}
+
+    def _is_pipeline(self, tp: TP) -> bool:
+        return tp.topic in self.tasks.topics()
+
+    def _get_active_partitions(self) -> set[TP]:
+        return {tp for tp in super()._get_active_partitions() if not self._is_pipeline(tp)}
+
+    async def _pause(self, tps: set[TP]) -> None:
+        if tps:
+            self._thread._consumer.pause(*[KafkaTP(*tp) for tp in tps])
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """Yield Faust's own records, if it has any, and the batches that are ready; waits for one at most `timeout` s."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+            return
+        if self._get_active_partitions():
+            async for tp, message in super().getmany(0.0):
+                yield tp, message
+        for batch in await self._ready(timeout):
+            if not self.flow_active:
+                batch.drop()
+                continue
+            yield self._message(batch)
+
+    async def _ready(self, timeout: float) -> list[Batch]:
+        inbox = self.tasks.inbox
+        try:
+            batches = [await asyncio.wait_for(inbox.get(), timeout)]
+        except asyncio.TimeoutError:
+            return []
+        while not inbox.empty():
+            batches.append(inbox.get_nowait())
+        return batches
+
+    def _message(self, batch: Batch) -> tuple[TP, Message]:
+        """Wrap a batch. The generation must be the current one, or the stream drops it; offsets merely have to grow by one."""
+        kind = self.tasks.kinds[batch.stage]
+        tp = TP(kind.inputs[0].named(self.tasks.settings.topic_prefix), batch.partition)
+        self._sequence[tp] += 1
+        generation = self.app.consumer_generation_id
+        return tp, Message(*tp, self._sequence[tp], 0, 0, (), None, batch, None, tp=tp, generation_id=generation)
+
+    def ack(self, message: Message) -> bool:
+        """A batch's fate is its transaction's; Faust's acks of it mean nothing and are not kept."""
+        if not self._is_pipeline(message.tp):
+            return bool(super().ack(message))
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        """Leave the batches' acks out: their offsets are counters. (Faust's compiled streams note acks past `ack`.)"""
+        for tp in [tp for tp in self._acked if self._is_pipeline(tp)]:
+            del self._acked[tp]
+            self._acked_index.pop(tp, None)
+        return iter(list(super()._filter_tps_with_pending_acks(topics)))
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Where Faust's own topics go on. The pipeline's are paused in the client underneath: the tasks read them."""
+        await self._thread.call_thread(self._pause, {tp for tp in self.assignment() if self._is_pipeline(tp)})
+        self._committed_positions.clear()
+        offsets = await super().seek_to_committed()
+        return {tp: offset for tp, offset in offsets.items() if not self._is_pipeline(tp)}
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit Faust's own offsets, then the tasks' positions: a hint and a lag metric, so a failure is no matter."""
+        did_commit = bool(await super().force_commit(topics, start_new_transaction))
+        moved = {tp: offset for tp, offset in self.tasks.positions().items() if self._committed_positions.get(tp) != offset}
+        if moved:
+            await self._commit_positions(moved)
+        return did_commit
+
+    async def _commit_positions(self, moved: dict[TP, int]) -> None:
+        try:
+            await asyncio.wait_for(self._thread.call_thread(self._commit_in_thread, moved), COMMIT_SECONDS)
+            self._committed_positions.update(moved)
+        except Exception as error:  # noqa: BLE001 - the truth is in the changelogs
+            log.info("group offsets not committed", error=repr(error))
+
+    async def _commit_in_thread(self, moved: dict[TP, int]) -> None:
+        consumer = self._thread._consumer
+        mine = consumer.assignment()
+        offsets = {KafkaTP(*tp): OffsetAndMetadata(offset, "") for tp, offset in moved.items() if KafkaTP(*tp) in mine}
+        if offsets:
+            await consumer.commit(offsets)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's own stall warnings look at its fetcher, which is idle here; runtime/watchdog.py watches the tasks."""
+        if not self._is_pipeline(tp):
+            super().verify_event_path(now, tp)

@@ -1,0 +1,51 @@
+"""Ties the tasks to Faust's life: what happens when partitions come and go, and when the worker stops."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import faust
+
+from streams.runtime.consumer import BatchConsumer
+from streams.runtime.tasks import Tasks
+from streams.runtime.watchdog import Watchdog
+
+BEAT_SECONDS: Final = 1.0
+
+
+def attach(app: faust.App, tasks: Tasks) -> None:
+    """Connect the tasks to the app's signals. Order matters: see runtime/README.md."""
+    BatchConsumer.tasks = tasks
+    _follow_assignment(app, tasks)
+    _watch(app, tasks)
+
+
+def _follow_assignment(app: faust.App, tasks: Tasks) -> None:
+    async def on_revoked(_app: Any, _revoked: Any, **_: Any) -> None:
+        await tasks.revoke()
+
+    async def on_assigned(_app: Any, assigned: Any, **_: Any) -> None:
+        await tasks.assign(assigned)
+
+    async def on_flow_resumes(_app: Any, **_: Any) -> None:
+        tasks.drop_waiting()
+
+    async def on_shutdown(_app: Any, **_: Any) -> None:
+        await tasks.close()
+
+    app.on_partitions_revoked.connect(on_revoked, weak=False)
+    app.on_partitions_assigned.connect(on_assigned, weak=False)
+    app.on_rebalance_complete.connect(on_flow_resumes, weak=False)
+    app.on_before_shutdown.connect(on_shutdown, weak=False)
+
+
+def _watch(app: faust.App, tasks: Tasks) -> None:
+    watchdog = Watchdog(tasks.all, tasks.settings)
+
+    @app.task
+    async def start_watchdog() -> None:
+        watchdog.start()
+
+    @app.timer(BEAT_SECONDS)
+    async def beat() -> None:
+        watchdog.beat()

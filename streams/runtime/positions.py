@@ -1,0 +1,67 @@
+"""A task's positions: what is recorded in its changelog, and whether the inputs still fit it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from schemas import codec
+from streams.runtime.clients import InputTopic, MisconfiguredError
+
+
+def positions_record(end: Mapping[str, int], inputs: Mapping[str, InputTopic]) -> dict[str, list[object]]:
+    """Return the TaskPositions record that says: everything before `end` is decided."""
+    names = sorted(end)
+    return {
+        "topic": list(names),
+        "offset": [end[n] for n in names],
+        "partitions": [inputs[n].partitions for n in names],
+        "topic_id": [inputs[n].topic_id for n in names],
+    }
+
+
+def positions_of(value: bytes | None) -> dict[str, tuple[int, int, str]]:
+    """Return topic -> (next offset, partition count, topic ID) as recorded; empty for a task that never committed."""
+    if value is None:
+        return {}
+    record = codec.decode(value).value
+    rows = zip(record["topic"], record["offset"], record["partitions"], record["topic_id"], strict=True)
+    return {topic: (offset, partitions, topic_id) for topic, offset, partitions, topic_id in rows}
+
+
+def check_positions(
+    task: str,
+    recorded: Mapping[str, tuple[int, int, str]],
+    inputs: Mapping[str, InputTopic],
+    marks: Mapping[str, tuple[int, int]],
+    partitions: int,
+) -> dict[str, int]:
+    """Return where to read each input from; raises MisconfiguredError where an input is not the one the rows came from.
+
+    `marks`: topic -> (first, next) offset in the log. A new task reads every input from its first offset.
+    """
+    for topic, found in inputs.items():
+        _check_count(task, topic, found, partitions)
+        if topic in recorded:
+            _check_same(task, topic, recorded[topic], found, marks[topic])
+    return {topic: recorded[topic][0] if topic in recorded else marks[topic][0] for topic in inputs}
+
+
+def _check_count(task: str, topic: str, found: InputTopic, partitions: int) -> None:
+    if found.partitions != partitions:
+        raise MisconfiguredError(
+            f"task {task}: topic {topic} has {found.partitions} partitions, this worker is set to {partitions} (HOLDFAST_PARTITIONS); "
+            "a product's partition would change and its stock be split: set the right number"
+        )
+
+
+def _check_same(task: str, topic: str, recorded: tuple[int, int, str], found: InputTopic, marks: tuple[int, int]) -> None:
+    offset, partitions, topic_id = recorded
+    first, end = marks
+    remedy = "restore the topic, or start over with an empty changelog"
+    if topic_id != found.topic_id or partitions != found.partitions:
+        raise MisconfiguredError(
+            f"task {task}: topic {topic} is not the one its rows came from (ID {topic_id}, {partitions} partitions; now {found.topic_id}, {found.partitions}): "
+            f"it was deleted and made again, or partitions were added; {remedy}"
+        )
+    if not first <= offset <= end:
+        raise MisconfiguredError(f"task {task}: topic {topic} holds offsets {first}..{end}, but the task stands at {offset}; {remedy}")

@@ -1,0 +1,127 @@
+"""All tasks of one worker: opened and closed as Faust's group assigns partitions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import structlog
+from faust.types import TP
+
+from streams.config import StreamSettings
+from streams.runtime.batch import Batch
+from streams.runtime.exits import BUG, MISCONFIGURED, end_process
+from streams.runtime.records import Place, StageKind
+from streams.runtime.task import Task
+
+log = structlog.get_logger("holdfast.runtime")
+THREADS: Final = 256
+"""At most: one blocked in a read per task, and commits beside them."""
+
+
+class Tasks:
+    """The tasks this worker owns, by (stage, partition), and the one inbox that leads from them to Faust."""
+
+    def __init__(self, kinds: Sequence[StageKind], settings: StreamSettings) -> None:
+        self.kinds = {kind.name: kind for kind in kinds}
+        self.settings = settings
+        self.inbox: asyncio.Queue[Batch] = asyncio.Queue()
+        self._tasks: dict[tuple[str, int], Task] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="task")
+
+    def all(self) -> list[Task]:
+        """Return the tasks now owned."""
+        return list(self._tasks.values())
+
+    def topics(self) -> frozenset[str]:
+        """Return the broker-side names of every input: Faust keeps their assignment and must not fetch them."""
+        prefix = self.settings.topic_prefix
+        return frozenset(t.named(prefix) for kind in self.kinds.values() for t in kind.inputs)
+
+    def task_of(self, batch: Batch) -> Task | None:
+        """Return the task a batch belongs to, if this worker still owns it."""
+        return self._tasks.get((batch.stage, batch.partition))
+
+    async def revoke(self) -> None:
+        """A rebalance begins: let transactions under way end. Which tasks stay is known only at `assign`."""
+        await asyncio.gather(*(task.settle() for task in self.all()))
+
+    async def assign(self, assigned: Iterable[TP]) -> None:
+        """Close the tasks of partitions that went away, open those that came; the others go on as they are."""
+        wanted = self._wanted(set(assigned))
+        gone = [self._tasks.pop(key) for key in set(self._tasks) - wanted]
+        await asyncio.gather(*(task.close() for task in gone))
+        for key in sorted(wanted - set(self._tasks)):
+            self._start(*key)
+        self._publish()
+
+    def _wanted(self, assigned: set[TP]) -> set[tuple[str, int]]:
+        """Return (stage, partition) of every stage whose inputs are all here; a partial assignment cannot work."""
+        prefix, wanted = self.settings.topic_prefix, set()
+        for kind in self.kinds.values():
+            per_input = [{tp.partition for tp in assigned if tp.topic == t.named(prefix)} for t in kind.inputs]
+            if any(p != per_input[0] for p in per_input):
+                end_process(MISCONFIGURED, f"the inputs of stage {kind.name} were assigned apart: {per_input}; every input needs the same partition count")
+            wanted |= {(kind.name, p) for p in per_input[0]}
+        return wanted
+
+    def _start(self, stage: str, partition: int) -> None:
+        task = Task(self.kinds[stage], Place(partition, self.settings.partitions), self.settings, self.inbox, self._threads)
+        self._tasks[stage, partition] = task
+        running = asyncio.get_running_loop().create_task(task.run(), name=f"task {task.name}")
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+
+    def drop_waiting(self) -> None:
+        """A rebalance ends: what Faust had in flight is lost, so give it up; the tasks read it again."""
+        for task in self.all():
+            task.drop_waiting()
+
+    async def close(self) -> None:
+        """The worker stops: close every task."""
+        tasks, self._tasks = self.all(), {}
+        await asyncio.gather(*(task.close() for task in tasks))
+        await asyncio.gather(*self._running)
+
+    def carry_out(self, batch: Batch) -> None:
+        """Decide a batch and commit it in the background; refused if stale. An unexpected error ends the process."""
+        task = self.task_of(batch)
+        if task is None or not task.take(batch):
+            log.info("stale batch refused", stage=batch.stage, partition=batch.partition, start=batch.start)
+            batch.drop()
+            return
+        try:
+            task.begin(batch)
+        except BaseException as error:  # noqa: BLE001 - nothing of the batch may be committed
+            end_process(BUG, f"batch of {task.name} after {batch.start} could not be decided", error)
+        committing = asyncio.get_running_loop().create_task(self._commit(task, batch))
+        self._running.add(committing)
+        committing.add_done_callback(self._running.discard)
+
+    async def _commit(self, task: Task, batch: Batch) -> None:
+        try:
+            await task.commit(batch)
+        except BaseException as error:  # noqa: BLE001 - the outcome of the commit is unknown
+            end_process(BUG, f"commit of {task.name} failed", error)
+
+    def positions(self) -> dict[TP, int]:
+        """Return the committed position of every input partition, for the group's offsets (a hint and a lag metric)."""
+        prefix = self.settings.topic_prefix
+        return {TP(prefix + topic, task.place.partition): offset for task in self.all() for topic, offset in task.position.items()}
+
+    def held(self) -> Mapping[str, list[int]]:
+        """Return stage -> partitions held here."""
+        return {name: sorted(p for stage, p in self._tasks if stage == name) for name in self.kinds}
+
+    def _publish(self) -> None:
+        """Say in the run folder which partitions this process holds, for `holdfast status`."""
+        if self.settings.run_dir is not None:
+            path = self.settings.run_dir / f"worker-{os.getpid()}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".tmp").write_text(json.dumps({"kind": "worker", "pid": os.getpid(), "partitions": self.held()}))
+            path.with_suffix(".tmp").replace(path)

@@ -1,0 +1,209 @@
+"""The orders stage: answers, commands, payment results and deadlines in; the saga's next steps and outcomes out."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+from schemas import codec
+from schemas.outcomes import DeadLetterReason, OrderCommandKind, OutcomeChange
+from schemas.partitions import order_partition, product_partition
+from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS, Topic
+from streams.domain import order as saga
+from streams.domain.order import AskPayment, Deadline, GiveUp, LineAnswer, MoveStock, Order, OrderCommand, PaymentAnswer, Publish, RefuseCommand
+from streams.runtime.records import Place, Record, StageKind, Write
+from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
+
+ANSWER: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at", "refusal")
+RESULT: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "result", "reason")
+COMMAND: Final = ("kind", "command_id", "order_id", "line", "quantity")
+MOVE_COLUMNS: Final = ("kind", "command_id", "order_id", "line", "product_id", "quantity", "as_of")
+REQUEST_COLUMNS: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "payment_token", "user_id")
+ACTOR: Final = "orders"
+_TOPICS: Final = {t.name: t for t in (STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_RESULTS)}
+
+
+class OrdersStage:
+    """One row per order of this partition, and the deadlines of the undecided ones."""
+
+    def __init__(self, place: Place, timeout: int) -> None:
+        self.rows: dict[int, Order] = {}
+        self.place = place
+        self.timeout = timeout
+        self.deadlines: list[tuple[int, int]] = []
+
+    def restore(self, key: bytes, value: bytes) -> None:
+        order = saga.from_row(codec.decode(value).value)
+        self.rows[int(key)] = order
+        self.watch(order)
+
+    def watch(self, order: Order) -> None:
+        """Remember an order's deadline, if one counts."""
+        due = saga.due(order)
+        if due:
+            heapq.heappush(self.deadlines, (due, order.order_id))
+
+    def is_due(self, now: int) -> bool:
+        """Whether a deadline that still counts has passed; those of decided orders are forgotten on the way."""
+        while self.deadlines and self.deadlines[0][0] <= now:
+            due, order_id = self.deadlines[0]
+            order = self.rows.get(order_id)
+            if order is not None and saga.due(order) == due:
+                return True
+            heapq.heappop(self.deadlines)
+        return False
+
+    def expire(self, now: int) -> list[Write]:
+        batch = _OrdersBatch(self, now)
+        while self.is_due(now):
+            _, order_id = heapq.heappop(self.deadlines)
+            batch.event(_TIMER, 0, order_id, Deadline(order_id))
+        return batch.writes()
+
+    def decide(self, records: Sequence[Record], now: int) -> list[Write]:
+        batch = _OrdersBatch(self, now)
+        for record in records:
+            batch.take(record)
+        return batch.writes()
+
+
+_TIMER: Final = Record("timer", -1, -1, None, None)
+
+
+class _OrdersBatch:
+    """One batch under way: the rows, what follows from them, which orders changed."""
+
+    def __init__(self, stage: OrdersStage, now: int) -> None:
+        self.stage = stage
+        self.place = stage.place
+        self.now = now
+        self.touched: set[int] = set()
+        self.amended: dict[int, None] = {}
+        self.dead = DeadLetters("orders")
+        self.moves = Columns(STOCK_COMMANDS, "StockCommands", MOVE_COLUMNS, ("kind",))
+        self.requests = Columns(PAYMENT_REQUESTS, "PaymentRequests", REQUEST_COLUMNS, ("kind",))
+        self.outcomes: list[Write] = []
+
+    def take(self, record: Record) -> None:
+        if record.topic == STOCK_DECISIONS.name and _is_movement(record.value):
+            return
+        decoded = decode_or_give_up(record, _TOPICS[record.topic], self.dead)
+        if decoded is not None:
+            getattr(self, f"_take_{decoded.name}")(record, decoded.value)
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def _take_StockDecisions(self, record: Record, value: dict[str, Any]) -> None:
+        for index, fields in enumerate(zip(*itemgetter(*ANSWER)(value), strict=True)):
+            self.event(record, index, fields[0], LineAnswer(*fields))
+
+    def _take_PaymentResults(self, record: Record, value: dict[str, Any]) -> None:
+        for index, fields in enumerate(zip(*itemgetter(*RESULT)(value), strict=True)):
+            self.event(record, index, fields[1], PaymentAnswer(*fields))
+
+    def _take_OrderCommand(self, record: Record, value: dict[str, Any]) -> None:
+        fields = (OrderCommandKind[value["kind"]], value["command_id"], value["order_id"], value["line"], value["quantity"])
+        self._command(record, 0, fields, value["actor"])
+
+    def _take_OrderCommands(self, record: Record, value: dict[str, Any]) -> None:
+        for index, fields in enumerate(zip(*itemgetter(*COMMAND)(value), strict=True)):
+            self._command(record, index, fields, value["actor"])
+
+    def _command(self, record: Record, index: int, fields: tuple[Any, ...], actor: str) -> None:
+        fault = saga.check_order_command(*fields)
+        if fault is not None:
+            self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault)
+            return
+        command = OrderCommand(OrderCommandKind(fields[0]), *fields[1:], actor)
+        home = order_partition(command.order_id, self.place.partitions)
+        if home != self.place.partition:
+            self._forward(home, command)
+            return
+        self.event(record, index, command.order_id, command)
+
+    def _forward(self, home: int, command: OrderCommand) -> None:
+        """Send a command that a foreign partitioner put here to its order's own partition."""
+        value = {"kind": command.kind.name, "command_id": command.command_id, "order_id": command.order_id, "line": command.line, "quantity": command.quantity}
+        record = codec.encode("OrderCommand", {**value, "issued_at": self.now, "actor": command.actor})
+        self.outcomes.append(Write(ORDER_COMMANDS, home, b"%d" % command.order_id, record))
+
+    def event(self, record: Record, index: int, order_id: int, event: Any) -> None:
+        """Decide one event and carry out its effects, in order."""
+        rows = self.stage.rows
+        before = rows.get(order_id)
+        order, effects = saga.decide(before, event, self.now, self.stage.timeout)
+        self._keep(order_id, before, order)
+        for effect in effects:
+            getattr(self, f"_do_{type(effect).__name__}")(record, index, order_id, effect)
+
+    def _keep(self, order_id: int, before: Order | None, order: Order | None) -> None:
+        if order is not None:
+            self.stage.rows[order_id] = order
+            self.touched.add(order_id)
+            if before is None:
+                self.stage.watch(order)
+        elif before is not None:
+            del self.stage.rows[order_id]
+            self.touched.add(order_id)
+
+    # -- effects -------------------------------------------------------------------------------------------------------
+
+    def _do_MoveStock(self, record: Record, index: int, order_id: int, move: MoveStock) -> None:
+        home = product_partition(move.product_id, self.place.partitions)
+        self.moves.items[home].append((move.kind, "", order_id, move.line, move.product_id, move.quantity, 0))
+
+    def _do_AskPayment(self, record: Record, index: int, order_id: int, ask: AskPayment) -> None:
+        self.requests.items[self.place.partition].append(tuple(ask))
+
+    def _do_Publish(self, record: Record, index: int, order_id: int, publish: Publish) -> None:
+        if publish.change is OutcomeChange.AMENDED:
+            self.amended[order_id] = None  # said once per batch, with all that changed
+        else:
+            self._publish(order_id, publish.change)
+
+    def _do_RefuseCommand(self, record: Record, index: int, order_id: int, refuse: RefuseCommand) -> None:
+        value = codec.encode("OrderCommandRefused", saga.refused(refuse.command, refuse.refusal, self.now))
+        self._outcome(order_id, value)
+
+    def _do_GiveUp(self, record: Record, index: int, order_id: int, give_up: GiveUp) -> None:
+        self.dead.add(record, index, give_up.reason, give_up.detail, give_up.order_id)
+
+    def _publish(self, order_id: int, change: OutcomeChange) -> None:
+        self._outcome(order_id, codec.encode("OrderOutcome", saga.publish(self.stage.rows[order_id], change, self.now)))
+
+    def _outcome(self, order_id: int, value: bytes) -> None:
+        self.outcomes.append(Write(ORDER_OUTCOMES, self.place.partition, b"%d" % order_id, value))
+
+    # -- what is written -----------------------------------------------------------------------------------------------
+
+    def writes(self) -> list[Write]:
+        for order_id in self.amended:
+            self._publish(order_id, OutcomeChange.AMENDED)
+        return [
+            *self.moves.writes({"issued_at": self.now, "actor": ACTOR}),
+            *self.requests.writes({"requested_at": self.now}),
+            *self.outcomes,
+            *self.dead.writes(self.now),
+            *map(self._changed, sorted(self.touched)),
+        ]
+
+    def _changed(self, order_id: int) -> Write:
+        order = self.stage.rows.get(order_id)
+        value = None if order is None else codec.encode("OrderRow", saga.to_row(order))
+        return Write(ORDER_STATE, self.place.partition, b"%d" % order_id, value)
+
+
+def _is_movement(value: bytes | None) -> bool:
+    """Whether a record of stock.decisions answers a command: the orders agent has nothing to do with it."""
+    try:
+        return codec.record_name(value) == "StockMovements"
+    except codec.UndecodableError:
+        return False
+
+
+def orders_kind(timeout: int) -> StageKind:
+    """Return the orders stage; `timeout` in ms is how long an order may stay undecided."""
+    inputs: tuple[Topic, ...] = (STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_RESULTS)
+    return StageKind("orders", inputs, ORDER_STATE, lambda place: OrdersStage(place, timeout))

@@ -1,0 +1,200 @@
+"""The stock stage: order lines and commands about products in, answers and levels out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+from schemas import codec
+from schemas.outcomes import MAX_ID_LENGTH, MAX_TOKEN_LENGTH, DeadLetterReason, Refusal, StockCommandKind
+from schemas.partitions import order_partition, product_partition
+from schemas.topics import ORDERS, STOCK_COMMANDS, STOCK_DECISIONS, STOCK_LEVELS, STOCK_STATE
+from streams.domain import stock
+from streams.domain.order_line import check_line, clip
+from streams.domain.stock import Command, Product
+from streams.runtime.records import Place, Record, StageKind, Write
+from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
+
+LINE: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at")
+_line_of = itemgetter(*LINE)
+DECISION_COLUMNS: Final = (*LINE, "refusal", "available", "version", "offset", "index")
+MOVEMENT_COLUMNS: Final = (
+    *("kind", "command_id", "order_id", "line", "product_id", "quantity", "refusal", "available", "reserved", "shipped"),
+    *("received", "written_off", "returned", "version", "offset", "index", "actor"),
+)
+
+
+class StockStage:
+    """One row per product of this partition."""
+
+    def __init__(self, place: Place) -> None:
+        self.rows: dict[str, Product] = {}
+        self.place = place
+
+    def restore(self, key: bytes, value: bytes) -> None:
+        self.rows[key.decode()] = stock.from_row(codec.decode(value).value)
+
+    def is_due(self, now: int) -> bool:  # noqa: ARG002 - products have no deadlines
+        return False
+
+    def expire(self, now: int) -> list[Write]:  # noqa: ARG002 - products have no deadlines
+        return []
+
+    def decide(self, records: Sequence[Record], now: int) -> list[Write]:
+        batch = _StockBatch(self.rows, self.place, now)
+        for record in records:
+            batch.take(record)
+        return batch.writes()
+
+
+class _StockBatch:
+    """One batch under way: the rows, what has been answered, which products changed."""
+
+    def __init__(self, rows: dict[str, Product], place: Place, now: int) -> None:
+        self.rows = rows
+        self.place = place
+        self.now = now
+        self.touched: set[str] = set()
+        self.dead = DeadLetters("stock")
+        self.answers = Columns(STOCK_DECISIONS, "StockDecisions", DECISION_COLUMNS, ("refusal",))
+        self.movements = Columns(STOCK_DECISIONS, "StockMovements", MOVEMENT_COLUMNS, ("kind", "refusal"))
+        self.forwarded: list[Write] = []
+
+    def take(self, record: Record) -> None:
+        topic = ORDERS if record.topic == ORDERS.name else STOCK_COMMANDS
+        decoded = decode_or_give_up(record, topic, self.dead)
+        if decoded is None:
+            return
+        if decoded.name == "OrderLine":
+            self._line(record, 0, _line_of(decoded.value))
+        elif decoded.name == "OrderLines":
+            for index, fields in enumerate(zip(*_line_of(decoded.value), strict=True)):
+                self._line(record, index, fields)
+        else:
+            self._commands(record, decoded)
+
+    # -- order lines ---------------------------------------------------------------------------------------------------
+
+    def _line(self, record: Record, index: int, fields: tuple[Any, ...]) -> None:
+        refusal = check_line(*fields)
+        if refusal:
+            self._refuse_invalid(record, index, fields, refusal)
+            return
+        product_id, quantity = fields[3], fields[4]
+        product = self.rows.get(product_id)
+        if product is None:
+            home = product_partition(product_id, self.place.partitions)
+            if home != self.place.partition:
+                self._forward(ORDERS, home, product_id, "OrderLine", dict(zip(LINE, fields, strict=True)))
+                return
+            product = Product(product_id)
+        refusal = stock.decide_hold(product, quantity)
+        if not refusal:
+            self.rows[product_id] = product
+            stock.evolve_hold(product, quantity)
+            self.touched.add(product_id)
+        self._answer(fields, refusal, product.available, product.version, record.offset, index)
+
+    def _answer(self, fields: tuple[Any, ...], *answer: int) -> None:
+        self.answers.items[order_partition(fields[0], self.place.partitions)].append((*fields, *answer))
+
+    def _refuse_invalid(self, record: Record, index: int, fields: tuple[Any, ...], refusal: Refusal) -> None:
+        """Give an impossible line up; where it names an order, refuse it too, so that the order is rejected."""
+        named = refusal != Refusal.INVALID_ORDER_ID
+        shown = dict(zip(LINE, fields, strict=True))
+        self.dead.add(record, index, refusal.name, f"order line refused: {shown!r:.500}", fields[0] if named else None)
+        if named:
+            clipped = {
+                **{k: clip(shown[k], MAX_ID_LENGTH) for k in ("product_id", "user_id", "currency")},
+                "payment_token": clip(shown["payment_token"], MAX_TOKEN_LENGTH),
+            }
+            product = self.rows.get(shown["product_id"], _NOTHING)
+            self._answer(_line_of({**shown, **clipped}), refusal, product.available, product.version, record.offset, index)
+
+    def _forward(self, topic: Any, home: int, product_id: str, name: str, value: dict[str, Any]) -> None:
+        """Send what a foreign partitioner put here to the product's own partition: its stock must not be split."""
+        self.forwarded.append(Write(topic, home, product_id.encode(), codec.encode(name, value)))
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def _commands(self, record: Record, decoded: codec.Decoded) -> None:
+        value = decoded.value
+        if decoded.name == "StockCommand":
+            kind = StockCommandKind[value["kind"]]
+            self._command(record, 0, Command(kind, value["command_id"], 0, 0, value["product_id"], value["quantity"], value["as_of"]), value["actor"])
+            return
+        columns = zip(*(value[c] for c in ("kind", "command_id", "order_id", "line", "product_id", "quantity", "as_of")), strict=True)
+        for index, fields in enumerate(columns):
+            self._command(record, index, Command(*fields), value["actor"])
+
+    def _command(self, record: Record, index: int, command: Command, actor: str) -> None:
+        fault = stock.check_command(command.kind, command.command_id, command.product_id, command.quantity, command.as_of, command.order_id)
+        if fault is not None:
+            self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault)
+            return
+        product = self.rows.get(command.product_id)
+        if product is None:
+            home = product_partition(command.product_id, self.place.partitions)
+            if home != self.place.partition:
+                self._forward_command(home, command, actor)
+                return
+            product = Product(command.product_id)
+        fault = _impossible(product, command)
+        if fault is not None:
+            self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault, command.order_id or None)
+            return
+        self._carry_out(record, index, product, command._replace(kind=StockCommandKind(command.kind)), actor)
+
+    def _carry_out(self, record: Record, index: int, product: Product, command: Command, actor: str) -> None:
+        before = product.version
+        refusal = stock.carry_out(product, command, self.now)
+        if refusal is None:
+            return
+        if product.version != before:
+            self.rows[product.product_id] = product
+            self.touched.add(product.product_id)
+        p = product
+        levels = (p.available, p.reserved, p.shipped, p.received, p.written_off, p.returned, p.version)
+        asked = (command.kind, command.command_id, command.order_id, command.line, command.product_id, command.quantity, refusal)
+        self.movements.items[self.place.partition].append((*asked, *levels, record.offset, index, actor))
+
+    def _forward_command(self, home: int, command: Command, actor: str) -> None:
+        one = {
+            **{"kind": bytes((command.kind,)), "command_id": [command.command_id], "order_id": [command.order_id], "line": [command.line]},
+            **{"product_id": [command.product_id], "quantity": [command.quantity], "as_of": [command.as_of], "issued_at": self.now, "actor": actor},
+        }
+        self._forward(STOCK_COMMANDS, home, command.product_id, "StockCommands", one)
+
+    # -- what is written -----------------------------------------------------------------------------------------------
+
+    def writes(self) -> list[Write]:
+        common = {"partition": self.place.partition, "decided_at": self.now}
+        return [
+            *self.answers.writes(common),
+            *self.movements.writes(common),
+            *self.forwarded,
+            *self.dead.writes(self.now),
+            *(write for product_id in sorted(self.touched) for write in self._changed(product_id)),
+        ]
+
+    def _changed(self, product_id: str) -> tuple[Write, Write]:
+        product, key, here = self.rows[product_id], product_id.encode(), self.place.partition
+        row = codec.encode("ProductRow", stock.to_row(product))
+        level = codec.encode("StockLevel", stock.level(product, self.now))
+        return Write(STOCK_STATE, here, key, row), Write(STOCK_LEVELS, here, key, level)
+
+
+def _impossible(product: Product, command: Command) -> str | None:
+    """Return why a saga's command cannot be from the orders agent, which never moves more units than an order holds."""
+    if command.kind == StockCommandKind.RETURN and product.returned + command.quantity > product.shipped:
+        return f"RETURN of {command.quantity} units of {product.product_id}: {product.shipped} were shipped, {product.returned} came back"
+    if command.kind in _FROM_RESERVED and command.quantity > product.reserved:
+        return f"{StockCommandKind(command.kind).name} of {command.quantity} units of {product.product_id}, of which {product.reserved} are reserved"
+    return None
+
+
+_FROM_RESERVED: Final = frozenset({StockCommandKind.RELEASE, StockCommandKind.SHIP})
+_NOTHING: Final = Product("")
+
+STOCK: Final = StageKind("stock", (ORDERS, STOCK_COMMANDS), STOCK_STATE, StockStage)
