@@ -1,6 +1,6 @@
 """Fill `orders` with single-line orders and give the products stock: input of the benches.
 
-    python -m bench.fill_orders --orders 1000000 --products 1000 [--hot 10] [--per-record 100]
+python -m bench.fill_orders --orders 1000000 --products 1000 [--hot 10] [--per-record 100]
 """
 
 from __future__ import annotations

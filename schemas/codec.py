@@ -46,6 +46,8 @@ class _Codec(NamedTuple):
     schema: Any
     header: bytes
     columns: tuple[str, ...]
+    reader_schema: Any
+    """The current schema, for a record written with an earlier one; None where they are the same."""
 
 
 def schema_text(name: str) -> str:
@@ -73,14 +75,12 @@ def _column_names(schema: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(f["name"] for f in schema["fields"] if f["type"] == "bytes" or isinstance(f["type"], dict))
 
 
-COLUMNAR: Final = frozenset(
-    {"OrderLines", "StockCommands", "OrderCommands", "StockDecisions", "StockMovements", "PaymentRequests", "PaymentResults"}
-)
+COLUMNAR: Final = frozenset({"OrderLines", "StockCommands", "OrderCommands", "StockDecisions", "StockMovements", "PaymentRequests", "PaymentResults"})
 
 
-def _codec(name: str, schema_id: int, text: str) -> _Codec:
+def _codec(name: str, schema_id: int, text: str, reader_schema: Any = None) -> _Codec:
     schema = _without_logical_types(json.loads(text))
-    return _Codec(name, fastavro.parse_schema(schema), MAGIC + schema_id.to_bytes(4, "big"), _column_names(schema, name))
+    return _Codec(name, fastavro.parse_schema(schema), MAGIC + schema_id.to_bytes(4, "big"), _column_names(schema, name), reader_schema)
 
 
 @lru_cache(maxsize=1)
@@ -92,7 +92,7 @@ def _by_name() -> dict[str, _Codec]:
 def _by_header() -> dict[bytes, _Codec]:
     current = {c.header: c for c in _by_name().values()}
     earlier = {
-        MAGIC + schema_id.to_bytes(4, "big"): _codec(name, schema_id, (AVRO / "earlier" / f"{name}.{schema_id}.avsc").read_text())
+        MAGIC + schema_id.to_bytes(4, "big"): _codec(name, schema_id, (AVRO / "earlier" / f"{name}.{schema_id}.avsc").read_text(), _by_name()[name].schema)
         for name, ids in schema_ids().items()
         for schema_id in ids[:-1]
     }
@@ -126,30 +126,25 @@ def record_name(data: bytes | None) -> str:
 def decode(data: bytes | None) -> Decoded:
     """Decode one record by its schema ID; raises UndecodableError for anything that is not exactly one record of ours."""
     codec = _codec_of(data)
-    value = _decode_body(codec, data or b"")
-    return Decoded(codec.name, value, _size(codec, value) if codec.columns else 1)
-
-
-def _codec_of(data: bytes | None) -> _Codec:
-    if not data or len(data) < HEADER_BYTES or data[:1] != MAGIC:
-        raise UndecodableError(DeadLetterReason.NOT_CONFLUENT, f"{len(data or b'')} bytes that do not start with 0x00 and a schema ID")
-    codec = _by_header().get(data[:HEADER_BYTES])
-    if codec is None:
-        raise UndecodableError(DeadLetterReason.UNKNOWN_SCHEMA, f"schema ID {int.from_bytes(data[1:5], 'big')} is not known here")
-    return codec
-
-
-def _decode_body(codec: _Codec, data: bytes) -> dict[str, Any]:
+    assert data is not None
     body = io.BytesIO(data)
     body.seek(HEADER_BYTES)
-    reader_schema = _by_name()[codec.name].schema
     try:
-        value: Any = _read(body, codec.schema, None if reader_schema is codec.schema else reader_schema)
+        value: Any = _read(body, codec.schema, codec.reader_schema)
     except Exception as error:  # fastavro raises a dozen kinds on garbage; each means the same here
         raise UndecodableError(DeadLetterReason.UNDECODABLE, f"not a {codec.name}: {error!r:.200}") from error
     if body.tell() != len(data):
         raise UndecodableError(DeadLetterReason.UNDECODABLE, f"{len(data) - body.tell()} bytes left over after a {codec.name}")
-    return dict(value)
+    return Decoded(codec.name, value, _size(codec, value) if codec.columns else 1)
+
+
+def _codec_of(data: bytes | None) -> _Codec:
+    codec = _by_header().get(data[:HEADER_BYTES]) if data else None
+    if codec is not None:
+        return codec
+    if not data or len(data) < HEADER_BYTES or data[:1] != MAGIC:
+        raise UndecodableError(DeadLetterReason.NOT_CONFLUENT, f"{len(data or b'')} bytes that do not start with 0x00 and a schema ID")
+    raise UndecodableError(DeadLetterReason.UNKNOWN_SCHEMA, f"schema ID {int.from_bytes(data[1:5], 'big')} is not known here")
 
 
 def _size(codec: _Codec, value: dict[str, Any]) -> int:

@@ -145,7 +145,5 @@ class PaymentResult(IntEnum):
     REFUNDED = 2
 
 
-DECISIONS: Final = frozenset(
-    {OrderStatus.CONFIRMED, OrderStatus.REJECTED, OrderStatus.PAYMENT_FAILED, OrderStatus.EXPIRED, OrderStatus.CANCELLED}
-)
+DECISIONS: Final = frozenset({OrderStatus.CONFIRMED, OrderStatus.REJECTED, OrderStatus.PAYMENT_FAILED, OrderStatus.EXPIRED, OrderStatus.CANCELLED})
 """The five ways in which an order can be decided, each order exactly once."""

@@ -6,6 +6,8 @@ twice. Every producer of ours either names the partition by this function or set
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -18,14 +20,25 @@ def murmur2(data: bytes) -> int:
     """Return Kafka's 32-bit murmur2 hash of `data`, unsigned."""
     length = len(data)
     h = _SEED ^ length
-    whole = length & ~3
-    for i in range(0, whole, 4):
-        k = int.from_bytes(data[i : i + 4], "little") * _M & _MASK
-        h = (h * _M & _MASK) ^ ((k ^ (k >> 24)) * _M & _MASK)
-    if length > whole:
-        h = (h ^ int.from_bytes(data[whole:], "little")) * _M & _MASK
-    h = (h ^ (h >> 13)) * _M & _MASK
-    return h ^ (h >> 15)
+    # Hot: an order ID is hashed per line, so no slicing and no masking that does not change the low 32 bits.
+    for word in _WORDS[length >> 2](data):
+        k = word * _M & _MASK
+        h = h * _M & _MASK ^ (k ^ k >> 24) * _M & _MASK
+    if length & 3:
+        h = (h ^ int.from_bytes(data[length & ~3 :], "little")) * _M & _MASK
+    h = (h ^ h >> 13) * _M & _MASK
+    return h ^ h >> 15
+
+
+class _Words(dict[int, Callable[[bytes], tuple[int, ...]]]):
+    """Functions that read the first n little-endian 32-bit words of some bytes, by n."""
+
+    def __missing__(self, words: int) -> Callable[[bytes], tuple[int, ...]]:
+        self[words] = struct.Struct(f"<{words}I").unpack_from
+        return self[words]
+
+
+_WORDS: Final = _Words()
 
 
 def partition_of(key: bytes, partitions: int) -> int:

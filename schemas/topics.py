@@ -36,14 +36,18 @@ class Topic:
 
 
 ORDERS = Topic("orders", "product_id", ("OrderLine", "OrderLines"), ("gateway", "loader", "producers"), ("stock",))
-STOCK_COMMANDS = Topic("stock.commands", "product_id", ("StockCommand", "StockCommands"), ("operators", "loader", "orders"), ("stock",), max_message_bytes=4 * _MIB)
+STOCK_COMMANDS = Topic(
+    "stock.commands", "product_id", ("StockCommand", "StockCommands"), ("operators", "loader", "orders"), ("stock",), max_message_bytes=4 * _MIB
+)
 STOCK_DECISIONS = Topic("stock.decisions", "order_id", ("StockDecisions", "StockMovements"), ("stock",), ("orders", "audit"), max_message_bytes=4 * _MIB)
 STOCK_LEVELS = Topic("stock.levels", "product_id", ("StockLevel",), ("stock",), ("sinks", "consumers"), compacted=True)
 ORDER_COMMANDS = Topic("order.commands", "order_id", ("OrderCommand", "OrderCommands"), ("gateway", "warehouse", "loader"), ("orders",))
 ORDER_OUTCOMES = Topic("order.outcomes", "order_id", ("OrderOutcome", "OrderCommandRefused"), ("orders",), ("sinks", "consumers"), max_message_bytes=4 * _MIB)
 PAYMENT_REQUESTS = Topic("payment.requests", "order_id", ("PaymentRequests",), ("orders",), ("payments",), max_message_bytes=4 * _MIB)
 PAYMENT_RESULTS = Topic("payment.results", "order_id", ("PaymentResults",), ("payments",), ("orders", "audit"), max_message_bytes=4 * _MIB)
-DEAD_LETTERS = Topic("dead-letters", "source topic", ("DeadLetter",), ("stock", "orders", "payments", "sinks", "loader"), ("operators",), max_message_bytes=8 * _MIB)
+DEAD_LETTERS = Topic(
+    "dead-letters", "source topic", ("DeadLetter",), ("stock", "orders", "payments", "sinks", "loader"), ("operators",), max_message_bytes=8 * _MIB
+)
 STOCK_STATE = Topic("stock.state", "product_id", ("ProductRow", "TaskPositions"), ("stock",), ("stock",), compacted=True)
 ORDER_STATE = Topic("order.state", "order_id", ("OrderRow", "TaskPositions"), ("orders",), ("orders",), compacted=True)
 PAYMENT_STATE = Topic("payment.state", "order_id", ("PaymentRow", "TaskPositions"), ("payments",), ("payments",), compacted=True)

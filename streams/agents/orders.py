@@ -15,7 +15,8 @@ TABLE: Final = "the state of every order and its lines, one row per order"
 def attach(app: faust.App, batches: faust.Topic, tasks: Tasks) -> None:
     """Let the app run the agent over the stage's batches."""
 
-    @app.agent(batches, name="orders")
     async def orders(stream: faust.Stream[Batch]) -> None:
         async for batch in stream:
             tasks.carry_out(batch)
+
+    app.agent(batches, name="orders")(orders)

@@ -15,7 +15,8 @@ TABLE: Final = "what each order was charged and given back, one row per order"
 def attach(app: faust.App, batches: faust.Topic, tasks: Tasks) -> None:
     """Let the app run the agent over the stage's batches."""
 
-    @app.agent(batches, name="payments")
     async def payments(stream: faust.Stream[Batch]) -> None:
         async for batch in stream:
             tasks.carry_out(batch)
+
+    app.agent(batches, name="payments")(payments)

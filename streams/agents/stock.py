@@ -15,7 +15,8 @@ TABLE: Final = "available, reserved and shipped units, one row per product"
 def attach(app: faust.App, batches: faust.Topic, tasks: Tasks) -> None:
     """Let the app run the agent over the stage's batches."""
 
-    @app.agent(batches, name="stock")
     async def stock(stream: faust.Stream[Batch]) -> None:
         async for batch in stream:
             tasks.carry_out(batch)
+
+    app.agent(batches, name="stock")(stock)

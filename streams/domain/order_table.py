@@ -35,7 +35,7 @@ from streams.domain.order_state import Order
 Handler: TypeAlias = Callable[[Order, Any], list[Effect]]
 
 
-def nothing(_: Order, __: Any) -> list[Effect]:  # noqa: ANN401
+def nothing(_: Order, __: Any) -> list[Effect]:
     """Change nothing and say nothing."""
     return []
 

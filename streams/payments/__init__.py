@@ -11,6 +11,6 @@ from streams.domain.payment import Answer, Request
 class Provider(Protocol):
     """Somebody who moves money. (order ID, attempt, sequence) names a request: asked twice, it is carried out once."""
 
-    def ask(self, requests: Sequence[Request]) -> Sequence[Answer | None]:
-        """Return the answer to each request, in their order; None where it is not known: ask again."""
+    def ask(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Return the answer to each request, in their order; what is unknown is asked again, never guessed."""
         ...

@@ -101,7 +101,7 @@ class Reader:
     def _record(self, message: Message) -> Record:
         if message.error() is not None:
             raise KafkaException(message.error())
-        return Record(self._names[message.topic()], self._partition, message.offset(), message.key(), message.value())
+        return Record(self._names[message.topic()], self._partition, message.offset(), message.key(), message.value())  # type: ignore[index,arg-type]
 
     def lag(self) -> int:
         """Return how many offsets lie between the cursor and the inputs' ends, as far as the client has heard."""
@@ -134,7 +134,7 @@ def _take_rows(messages: Iterable[Message], rows: dict[bytes, bytes]) -> bool:
     """Fold messages into rows; True when the end of the partition was among them."""
     ended = False
     for message in messages:
-        error, key = message.error(), message.key()
+        error, key = message.error(), message.key() or b""
         if error is not None:
             if error.code() != KafkaError._PARTITION_EOF:
                 raise KafkaException(error)

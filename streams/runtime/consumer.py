@@ -62,7 +62,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         inbox = self.tasks.inbox
         try:
             batches = [await asyncio.wait_for(inbox.get(), timeout)]
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return []
         while not inbox.empty():
             batches.append(inbox.get_nowait())
@@ -110,7 +110,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         try:
             await asyncio.wait_for(self._thread.call_thread(self._commit_in_thread, moved), COMMIT_SECONDS)
             self._committed_positions.update(moved)
-        except Exception as error:  # noqa: BLE001 - the truth is in the changelogs
+        except Exception as error:
             log.info("group offsets not committed", error=repr(error))
 
     async def _commit_in_thread(self, moved: dict[TP, int]) -> None:

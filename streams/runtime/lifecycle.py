@@ -42,10 +42,11 @@ def _follow_assignment(app: faust.App, tasks: Tasks) -> None:
 def _watch(app: faust.App, tasks: Tasks) -> None:
     watchdog = Watchdog(tasks.all, tasks.settings)
 
-    @app.task
     async def start_watchdog() -> None:
         watchdog.start()
 
-    @app.timer(BEAT_SECONDS)
     async def beat() -> None:
         watchdog.beat()
+
+    app.task(start_watchdog)
+    app.timer(BEAT_SECONDS)(beat)

@@ -19,7 +19,7 @@ class TaskTable(Mapping[Any, Any]):
 
     is_global = False  # asked by Faust's assignor
 
-    def __init__(self, stage: str, help: str, tasks: Tasks) -> None:  # noqa: A002 - Faust's name for it
+    def __init__(self, stage: str, help: str, tasks: Tasks) -> None:
         self.name = stage
         self.help = help
         self._tasks = tasks

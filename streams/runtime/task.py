@@ -77,7 +77,7 @@ class Task:
             end_process(MISCONFIGURED, str(error))
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, nothing of the batch may be committed
+        except BaseException as error:
             end_process(BUG, f"task {self.name} failed", error)
         finally:
             await self._in_thread(self._release)

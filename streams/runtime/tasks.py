@@ -97,7 +97,7 @@ class Tasks:
             return
         try:
             task.begin(batch)
-        except BaseException as error:  # noqa: BLE001 - nothing of the batch may be committed
+        except BaseException as error:
             end_process(BUG, f"batch of {task.name} after {batch.start} could not be decided", error)
         committing = asyncio.get_running_loop().create_task(self._commit(task, batch))
         self._running.add(committing)
@@ -106,7 +106,7 @@ class Tasks:
     async def _commit(self, task: Task, batch: Batch) -> None:
         try:
             await task.commit(batch)
-        except BaseException as error:  # noqa: BLE001 - the outcome of the commit is unknown
+        except BaseException as error:
             end_process(BUG, f"commit of {task.name} failed", error)
 
     def positions(self) -> dict[TP, int]:

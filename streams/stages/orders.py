@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -85,38 +85,49 @@ class _OrdersBatch:
         self.moves = Columns(STOCK_COMMANDS, "StockCommands", MOVE_COLUMNS, ("kind",))
         self.requests = Columns(PAYMENT_REQUESTS, "PaymentRequests", REQUEST_COLUMNS, ("kind",))
         self.outcomes: list[Write] = []
+        self._takers: dict[str, Callable[[Record, dict[str, Any]], None]] = {
+            "StockDecisions": self._take_answers,
+            "PaymentResults": self._take_results,
+            "OrderCommand": self._take_command,
+            "OrderCommands": self._take_commands,
+        }
+        self._doers: dict[type, Callable[[int, Any], None]] = {
+            MoveStock: self._move_stock,
+            AskPayment: self._ask_payment,
+            Publish: self._say,
+            RefuseCommand: self._refuse,
+        }
 
     def take(self, record: Record) -> None:
         if record.topic == STOCK_DECISIONS.name and _is_movement(record.value):
             return
         decoded = decode_or_give_up(record, _TOPICS[record.topic], self.dead)
         if decoded is not None:
-            getattr(self, f"_take_{decoded.name}")(record, decoded.value)
+            self._takers[decoded.name](record, decoded.value)
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    def _take_StockDecisions(self, record: Record, value: dict[str, Any]) -> None:
+    def _take_answers(self, record: Record, value: dict[str, Any]) -> None:
         for index, fields in enumerate(zip(*itemgetter(*ANSWER)(value), strict=True)):
             self.event(record, index, fields[0], LineAnswer(*fields))
 
-    def _take_PaymentResults(self, record: Record, value: dict[str, Any]) -> None:
+    def _take_results(self, record: Record, value: dict[str, Any]) -> None:
         for index, fields in enumerate(zip(*itemgetter(*RESULT)(value), strict=True)):
             self.event(record, index, fields[1], PaymentAnswer(*fields))
 
-    def _take_OrderCommand(self, record: Record, value: dict[str, Any]) -> None:
-        fields = (OrderCommandKind[value["kind"]], value["command_id"], value["order_id"], value["line"], value["quantity"])
-        self._command(record, 0, fields, value["actor"])
+    def _take_command(self, record: Record, value: dict[str, Any]) -> None:
+        command = OrderCommand(OrderCommandKind[value["kind"]], value["command_id"], value["order_id"], value["line"], value["quantity"], value["actor"])
+        self._command(record, 0, command)
 
-    def _take_OrderCommands(self, record: Record, value: dict[str, Any]) -> None:
+    def _take_commands(self, record: Record, value: dict[str, Any]) -> None:
         for index, fields in enumerate(zip(*itemgetter(*COMMAND)(value), strict=True)):
-            self._command(record, index, fields, value["actor"])
+            self._command(record, index, OrderCommand(*fields, actor=value["actor"]))
 
-    def _command(self, record: Record, index: int, fields: tuple[Any, ...], actor: str) -> None:
-        fault = saga.check_order_command(*fields)
+    def _command(self, record: Record, index: int, command: OrderCommand) -> None:
+        fault = saga.check_order_command(*command[:-1])
         if fault is not None:
             self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault)
             return
-        command = OrderCommand(OrderCommandKind(fields[0]), *fields[1:], actor)
         home = order_partition(command.order_id, self.place.partitions)
         if home != self.place.partition:
             self._forward(home, command)
@@ -125,7 +136,13 @@ class _OrdersBatch:
 
     def _forward(self, home: int, command: OrderCommand) -> None:
         """Send a command that a foreign partitioner put here to its order's own partition."""
-        value = {"kind": command.kind.name, "command_id": command.command_id, "order_id": command.order_id, "line": command.line, "quantity": command.quantity}
+        value = {
+            "kind": OrderCommandKind(command.kind).name,
+            "command_id": command.command_id,
+            "order_id": command.order_id,
+            "line": command.line,
+            "quantity": command.quantity,
+        }
         record = codec.encode("OrderCommand", {**value, "issued_at": self.now, "actor": command.actor})
         self.outcomes.append(Write(ORDER_COMMANDS, home, b"%d" % command.order_id, record))
 
@@ -136,7 +153,10 @@ class _OrdersBatch:
         order, effects = saga.decide(before, event, self.now, self.stage.timeout)
         self._keep(order_id, before, order)
         for effect in effects:
-            getattr(self, f"_do_{type(effect).__name__}")(record, index, order_id, effect)
+            if isinstance(effect, GiveUp):
+                self.dead.add(record, index, effect.reason, effect.detail, effect.order_id)
+            else:
+                self._doers[type(effect)](order_id, effect)
 
     def _keep(self, order_id: int, before: Order | None, order: Order | None) -> None:
         if order is not None:
@@ -150,25 +170,22 @@ class _OrdersBatch:
 
     # -- effects -------------------------------------------------------------------------------------------------------
 
-    def _do_MoveStock(self, record: Record, index: int, order_id: int, move: MoveStock) -> None:
+    def _move_stock(self, order_id: int, move: MoveStock) -> None:
         home = product_partition(move.product_id, self.place.partitions)
         self.moves.items[home].append((move.kind, "", order_id, move.line, move.product_id, move.quantity, 0))
 
-    def _do_AskPayment(self, record: Record, index: int, order_id: int, ask: AskPayment) -> None:
+    def _ask_payment(self, _order_id: int, ask: AskPayment) -> None:
         self.requests.items[self.place.partition].append(tuple(ask))
 
-    def _do_Publish(self, record: Record, index: int, order_id: int, publish: Publish) -> None:
+    def _say(self, order_id: int, publish: Publish) -> None:
         if publish.change is OutcomeChange.AMENDED:
             self.amended[order_id] = None  # said once per batch, with all that changed
         else:
             self._publish(order_id, publish.change)
 
-    def _do_RefuseCommand(self, record: Record, index: int, order_id: int, refuse: RefuseCommand) -> None:
+    def _refuse(self, order_id: int, refuse: RefuseCommand) -> None:
         value = codec.encode("OrderCommandRefused", saga.refused(refuse.command, refuse.refusal, self.now))
         self._outcome(order_id, value)
-
-    def _do_GiveUp(self, record: Record, index: int, order_id: int, give_up: GiveUp) -> None:
-        self.dead.add(record, index, give_up.reason, give_up.detail, give_up.order_id)
 
     def _publish(self, order_id: int, change: OutcomeChange) -> None:
         self._outcome(order_id, codec.encode("OrderOutcome", saga.publish(self.stage.rows[order_id], change, self.now)))

@@ -9,7 +9,7 @@ from typing import Any, Final
 from schemas import codec
 from schemas.outcomes import MAX_ID_LENGTH, MAX_TOKEN_LENGTH, DeadLetterReason, Refusal, StockCommandKind
 from schemas.partitions import order_partition, product_partition
-from schemas.topics import ORDERS, STOCK_COMMANDS, STOCK_DECISIONS, STOCK_LEVELS, STOCK_STATE
+from schemas.topics import ORDERS, STOCK_COMMANDS, STOCK_DECISIONS, STOCK_LEVELS, STOCK_STATE, Topic
 from streams.domain import stock
 from streams.domain.order_line import check_line, clip
 from streams.domain.stock import Command, Product
@@ -112,7 +112,7 @@ class _StockBatch:
             product = self.rows.get(shown["product_id"], _NOTHING)
             self._answer(_line_of({**shown, **clipped}), refusal, product.available, product.version, record.offset, index)
 
-    def _forward(self, topic: Any, home: int, product_id: str, name: str, value: dict[str, Any]) -> None:
+    def _forward(self, topic: Topic, home: int, product_id: str, name: str, value: dict[str, Any]) -> None:
         """Send what a foreign partitioner put here to the product's own partition: its stock must not be split."""
         self.forwarded.append(Write(topic, home, product_id.encode(), codec.encode(name, value)))
 
