@@ -16,7 +16,7 @@ from streams.agents import orders, payments, stock
 from streams.config import StreamSettings, settings
 from streams.payments.sandbox import Sandbox
 from streams.runtime.consumer import BatchConsumer
-from streams.runtime.lifecycle import attach
+from streams.runtime.lifecycle import BatchApp, attach
 from streams.runtime.records import StageKind
 from streams.runtime.tables import TaskTable, TaskTables
 from streams.runtime.tasks import Tasks
@@ -60,7 +60,7 @@ def create_app(config: StreamSettings, kinds: Sequence[StageKind]) -> faust.App:
 
 def new_faust_app(config: StreamSettings) -> faust.App:
     """Return a bare Faust app; the comments say which default would hurt."""
-    return faust.App(
+    return BatchApp(
         config.app_id,
         broker=[f"kafka://{host}" for host in config.kafka.split(",")],
         store="memory://",

@@ -72,11 +72,13 @@ class Reader:
     """Reads a task's inputs from given positions; `cursor` is where it stands (topic -> next offset)."""
 
     def __init__(self, settings: StreamSettings, inputs: Sequence[Topic], partition: int, position: Mapping[str, int]) -> None:
-        self._consumer = _consumer(settings, **{"auto.offset.reset": "error", "queued.max.messages.kbytes": 8_192})
+        self._consumer = _consumer(settings, **{"auto.offset.reset": "error", "queued.max.messages.kbytes": 8_192, "enable.partition.eof": True})
         self._partition = partition
         self._names = {t.named(settings.topic_prefix): t.name for t in inputs}
         self._wire = {v: k for k, v in self._names.items()}
         self.cursor = dict(position)
+        self.reached = dict(position)
+        """Like the cursor, but past transaction markers at an input's end: what a lag is measured from."""
         self._consumer.assign([self._at(topic, offset) for topic, offset in position.items()])
 
     def _at(self, topic: str, offset: int) -> TopicPartition:
@@ -87,26 +89,25 @@ class Reader:
         if self.cursor != position:
             self._consumer.assign([self._at(topic, offset) for topic, offset in position.items()])
             self.cursor = dict(position)
+            self.reached = dict(position)
 
     def read(self, limit: int) -> list[Record]:
         """Return up to `limit` records: what is there, at once; only an empty input is waited for."""
         messages = self._consumer.consume(1, POLL_SECONDS)
         if messages and limit > 1:
             messages += self._consumer.consume(limit - 1, 0)
-        records = [self._record(m) for m in messages]
-        for record in records:
-            self.cursor[record.topic] = record.offset + 1
-        return records
+        return [record for m in messages if (record := self._record(m)) is not None]
 
-    def _record(self, message: Message) -> Record:
-        if message.error() is not None:
-            raise KafkaException(message.error())
-        return Record(self._names[message.topic()], self._partition, message.offset(), message.key(), message.value())  # type: ignore[index,arg-type]
-
-    def lag(self) -> int:
-        """Return how many offsets lie between the cursor and the inputs' ends, as far as the client has heard."""
-        ends = (self._consumer.get_watermark_offsets(self._at(t, o), cached=True)[1] for t, o in self.cursor.items())
-        return sum(max(0, end - o) for end, o in zip(ends, self.cursor.values(), strict=True))
+    def _record(self, message: Message) -> Record | None:
+        """Step over one message; None for the news that an input has ended for now."""
+        topic, offset, error = self._names[str(message.topic())], int(message.offset() or 0), message.error()
+        if error is not None:
+            if error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            self.reached[topic] = max(offset, self.cursor[topic])
+            return None
+        self.cursor[topic] = self.reached[topic] = offset + 1
+        return Record(topic, self._partition, offset, message.key(), message.value())
 
     def watermarks(self, topic: str) -> tuple[int, int]:
         """Return (first offset, next offset) of this partition of an input, asked of the brokers."""

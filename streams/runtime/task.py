@@ -65,6 +65,11 @@ class Task:
         """Whether there is something to do: a batch outstanding, or the task is still opening."""
         return self.state not in (TaskState.READING, TaskState.CLOSED)
 
+    def reached(self) -> dict[str, int]:
+        """Return topic -> offset before which everything is decided: the position, or the end if nothing is outstanding."""
+        reader = self._reader
+        return dict(reader.reached) if reader is not None and reader.cursor == self.position and self._outstanding is None else dict(self.position)
+
     # -- the life of a task ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -154,7 +159,6 @@ class Task:
         marks = {t.name: self._reader.watermarks(t.name) for t in self.kind.inputs}
         self.position = check_positions(self.name, recorded, self._inputs, marks, self.place.partitions)
         self._reader.rewind(self.position)
-        self._reader.cursor = dict(self.position)
 
     # -- batches -------------------------------------------------------------------------------------------------------
 

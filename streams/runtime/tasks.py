@@ -110,9 +110,9 @@ class Tasks:
             end_process(BUG, f"commit of {task.name} failed", error)
 
     def positions(self) -> dict[TP, int]:
-        """Return the committed position of every input partition, for the group's offsets (a hint and a lag metric)."""
+        """Return where every input partition is decided up to, for the group's offsets (a hint and a lag metric)."""
         prefix = self.settings.topic_prefix
-        return {TP(prefix + topic, task.place.partition): offset for task in self.all() for topic, offset in task.position.items()}
+        return {TP(prefix + topic, task.place.partition): offset for task in self.all() for topic, offset in task.reached().items()}
 
     def held(self) -> Mapping[str, list[int]]:
         """Return stage -> partitions held here."""

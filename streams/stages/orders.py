@@ -121,7 +121,7 @@ class _OrdersBatch:
 
     def _take_commands(self, record: Record, value: dict[str, Any]) -> None:
         for index, fields in enumerate(zip(*itemgetter(*COMMAND)(value), strict=True)):
-            self._command(record, index, OrderCommand(*fields, actor=value["actor"]))
+            self._command(record, index, OrderCommand(*(*fields, value["actor"])))
 
     def _command(self, record: Record, index: int, command: OrderCommand) -> None:
         fault = saga.check_order_command(*command[:-1])
