@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from schemas.topics import Topic
@@ -34,13 +34,22 @@ class Place(NamedTuple):
     partitions: int
 
 
+class RowsLike(Protocol):
+    """The rows of a stage, as far as a table shows them."""
+
+    def find(self, key: Any, /) -> Any: ...
+    def keys_all(self) -> Iterator[Any]: ...
+    def count_all(self) -> int: ...
+
+
 class Stage(Protocol):
     """The rows of one task and the pure decision over them. Made anew whenever the task opens."""
 
-    rows: dict[Any, Any]
+    @property
+    def rows(self) -> RowsLike: ...
 
-    def restore(self, key: bytes, value: bytes) -> None:
-        """Take one changelog row; called once per key, with the last value."""
+    def restore(self, rows: dict[bytes, bytes]) -> None:
+        """Take the changelog's rows: key -> last value."""
 
     def decide(self, records: Sequence[Record], now: int) -> list[Write]:
         """Decide one batch (`now` in ms): changes the rows, returns everything to be written, changed rows included."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from faust.tables.manager import TableManager
 
+from streams.runtime.records import RowsLike
 from streams.runtime.tasks import Tasks
 
 
@@ -24,20 +25,21 @@ class TaskTable(Mapping[Any, Any]):
         self.help = help
         self._tasks = tasks
 
-    def _rows(self) -> Iterator[Mapping[Any, Any]]:
+    def _rows(self) -> Iterator[RowsLike]:
         return (task.stage.rows for task in self._tasks.all() if task.kind.name == self.name)
 
     def __getitem__(self, key: Any) -> Any:
         for rows in self._rows():
-            if key in rows:
-                return rows[key]
+            row = rows.find(key)
+            if row is not None:
+                return row
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[Any]:
-        return (key for rows in self._rows() for key in rows)
+        return (key for rows in self._rows() for key in rows.keys_all())
 
     def __len__(self) -> int:
-        return sum(len(rows) for rows in self._rows())
+        return sum(rows.count_all() for rows in self._rows())
 
 
 class TaskTables(TableManager):  # type: ignore[misc]

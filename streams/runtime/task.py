@@ -130,11 +130,11 @@ class Task:
         rows = clients.read_changelog(self.settings, self.kind.changelog, self.place.partition, self._advance)
         recorded = positions_of(rows.pop(POSITIONS_KEY, None))
         self.stage = self.kind.new(self.place)
-        self._restore(rows)
+        self.stage.restore(rows)
         self._start_reading(recorded)
         self._reopen = False
         self.state = TaskState.READING
-        log.info("task opened", task=self.name, rows=len(rows), position=self.position, seconds=round(time.monotonic() - started, 2))
+        log.info("task opened", task=self.name, rows=self.stage.rows.count_all(), position=self.position, seconds=round(time.monotonic() - started, 2))
 
     def _advance(self, _rows: int) -> None:
         self.progress_at = time.monotonic()
@@ -144,13 +144,6 @@ class Task:
             transactional_id = f"{self.settings.app_id}.{self.kind.name}.{self.place.partition}"
             self._producer = clients.new_producer(self.settings, transactional_id)
             self._producer.init_transactions(clients.REQUEST_SECONDS)
-
-    def _restore(self, rows: dict[bytes, bytes]) -> None:
-        restore = self.stage.restore
-        for count, (key, value) in enumerate(rows.items()):
-            restore(key, value)
-            if count % 50_000 == 0:
-                self._advance(count)
 
     def _start_reading(self, recorded: dict[str, tuple[int, int, str]]) -> None:
         if self._reader is not None:

@@ -8,13 +8,14 @@ from operator import itemgetter
 from typing import Any, Final
 
 from schemas import codec
-from schemas.outcomes import DeadLetterReason, OrderCommandKind, OutcomeChange
+from schemas.outcomes import DeadLetterReason, OrderCommandKind, OrderStatus, OutcomeChange
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS, Topic
 from streams.domain import order as saga
 from streams.domain.order import AskPayment, Deadline, GiveUp, LineAnswer, MoveStock, Order, OrderCommand, PaymentAnswer, Publish, RefuseCommand
 from streams.runtime.records import Place, Record, StageKind, Write
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
+from streams.stages.rows import Rows
 
 ANSWER: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at", "refusal")
 RESULT: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "result", "reason")
@@ -29,15 +30,19 @@ class OrdersStage:
     """One row per order of this partition, and the deadlines of the undecided ones."""
 
     def __init__(self, place: Place, timeout: int) -> None:
-        self.rows: dict[int, Order] = {}
+        self.rows: Rows[int, Order] = Rows(b"%d".__mod__, int, lambda value: saga.from_row(codec.decode(value).value))
         self.place = place
         self.timeout = timeout
         self.deadlines: list[tuple[int, int]] = []
 
-    def restore(self, key: bytes, value: bytes) -> None:
-        order = saga.from_row(codec.decode(value).value)
-        self.rows[int(key)] = order
-        self.watch(order)
+    def restore(self, rows: dict[bytes, bytes]) -> None:
+        """Take the rows; only orders that are still undecided are looked at now, for their deadlines."""
+        undecided = [int(key) for key, value in rows.items() if second_field(value) < OrderStatus.CONFIRMED]
+        self.rows.recover(rows)
+        for order_id in undecided:
+            order = self.rows.find(order_id)
+            assert order is not None
+            self.watch(order)
 
     def watch(self, order: Order) -> None:
         """Remember an order's deadline, if one counts."""
@@ -49,7 +54,7 @@ class OrdersStage:
         """Whether a deadline that still counts has passed; those of decided orders are forgotten on the way."""
         while self.deadlines and self.deadlines[0][0] <= now:
             due, order_id = self.deadlines[0]
-            order = self.rows.get(order_id)
+            order = self.rows.find(order_id)
             if order is not None and saga.due(order) == due:
                 return True
             heapq.heappop(self.deadlines)
@@ -149,7 +154,7 @@ class _OrdersBatch:
     def event(self, record: Record, index: int, order_id: int, event: Any) -> None:
         """Decide one event and carry out its effects, in order."""
         rows = self.stage.rows
-        before = rows.get(order_id)
+        before = rows.find(order_id)
         order, effects = saga.decide(before, event, self.now, self.stage.timeout)
         self._keep(order_id, before, order)
         for effect in effects:
@@ -210,6 +215,15 @@ class _OrdersBatch:
         order = self.stage.rows.get(order_id)
         value = None if order is None else codec.encode("OrderRow", saga.to_row(order))
         return Write(ORDER_STATE, self.place.partition, b"%d" % order_id, value)
+
+
+def second_field(value: bytes) -> int:
+    """Return the second field, an int, of a record whose first is a long: an OrderRow's status, without decoding the row."""
+    at = codec.HEADER_BYTES
+    while value[at] & 0x80:
+        at += 1
+    zigzag = value[at + 1]
+    return zigzag >> 1  # below 64, so one byte; never negative
 
 
 def _is_movement(value: bytes | None) -> bool:

@@ -14,6 +14,7 @@ from streams.domain.payment import Answer, Payment, Request
 from streams.payments import Provider
 from streams.runtime.records import Place, Record, StageKind, Write
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
+from streams.stages.rows import Rows
 
 REQUEST: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "payment_token", "user_id")
 RESULT_COLUMNS: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "result", "reason")
@@ -23,12 +24,12 @@ class PaymentsStage:
     """One row per order that was ever to be charged."""
 
     def __init__(self, place: Place, provider: Provider) -> None:
-        self.rows: dict[int, Payment] = {}
+        self.rows: Rows[int, Payment] = Rows(b"%d".__mod__, int, lambda value: payment.from_row(codec.decode(value).value))
         self.place = place
         self.provider = provider
 
-    def restore(self, key: bytes, value: bytes) -> None:
-        self.rows[int(key)] = payment.from_row(codec.decode(value).value)
+    def restore(self, rows: dict[bytes, bytes]) -> None:
+        self.rows.recover(rows)
 
     def is_due(self, now: int) -> bool:  # noqa: ARG002 - payments have no deadlines of their own
         return False
@@ -55,7 +56,7 @@ class PaymentsStage:
 
     def _answer(self, request: Request, touched: set[int]) -> Answer:
         """Give the answer given before, if any; else ask the provider and remember what it said."""
-        row = self.rows.get(request.order_id)
+        row = self.rows.find(request.order_id)
         answer = payment.answered(row, request)
         if answer is None:
             answer = self.provider.ask([request])[0]

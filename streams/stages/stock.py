@@ -15,6 +15,7 @@ from streams.domain.order_line import check_line, clip
 from streams.domain.stock import Command, Product
 from streams.runtime.records import Place, Record, StageKind, Write
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
+from streams.stages.rows import Rows
 
 LINE: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at")
 _line_of = itemgetter(*LINE)
@@ -29,11 +30,11 @@ class StockStage:
     """One row per product of this partition."""
 
     def __init__(self, place: Place) -> None:
-        self.rows: dict[str, Product] = {}
+        self.rows: Rows[str, Product] = Rows(str.encode, bytes.decode, lambda value: stock.from_row(codec.decode(value).value))
         self.place = place
 
-    def restore(self, key: bytes, value: bytes) -> None:
-        self.rows[key.decode()] = stock.from_row(codec.decode(value).value)
+    def restore(self, rows: dict[bytes, bytes]) -> None:
+        self.rows.recover(rows)
 
     def is_due(self, now: int) -> bool:  # noqa: ARG002 - products have no deadlines
         return False
@@ -51,7 +52,7 @@ class StockStage:
 class _StockBatch:
     """One batch under way: the rows, what has been answered, which products changed."""
 
-    def __init__(self, rows: dict[str, Product], place: Place, now: int) -> None:
+    def __init__(self, rows: Rows[str, Product], place: Place, now: int) -> None:
         self.rows = rows
         self.place = place
         self.now = now
@@ -82,7 +83,7 @@ class _StockBatch:
             self._refuse_invalid(record, index, fields, refusal)
             return
         product_id, quantity = fields[3], fields[4]
-        product = self.rows.get(product_id)
+        product = self.rows.find(product_id)
         if product is None:
             home = product_partition(product_id, self.place.partitions)
             if home != self.place.partition:
@@ -109,7 +110,7 @@ class _StockBatch:
                 **{k: clip(shown[k], MAX_ID_LENGTH) for k in ("product_id", "user_id", "currency")},
                 "payment_token": clip(shown["payment_token"], MAX_TOKEN_LENGTH),
             }
-            product = self.rows.get(shown["product_id"], _NOTHING)
+            product = self.rows.find(shown["product_id"]) or _NOTHING
             self._answer(_line_of({**shown, **clipped}), refusal, product.available, product.version, record.offset, index)
 
     def _forward(self, topic: Topic, home: int, product_id: str, name: str, value: dict[str, Any]) -> None:
@@ -133,7 +134,7 @@ class _StockBatch:
         if fault is not None:
             self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault)
             return
-        product = self.rows.get(command.product_id)
+        product = self.rows.find(command.product_id)
         if product is None:
             home = product_partition(command.product_id, self.place.partitions)
             if home != self.place.partition:

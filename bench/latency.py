@@ -1,0 +1,112 @@
+"""From order to outcome at a steady rate: single-line orders in, `order.outcomes` out, in ms.
+
+    python -m bench.latency [--rate 1000] [--seconds 30] [--workers 1]
+
+Open loop: an order's clock starts when it was due to be sent, so a stall is counted for every order it holds up.
+Needs a running Kafka (HOLDFAST_KAFKA, or `holdfast up --servers-only`). Uses topics of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import click
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from bench.fill_orders import COLUMNS, restock
+from holdfast.stack.endpoints import endpoints
+from holdfast.topics import create
+from schemas import codec
+from schemas.partitions import product_partition
+from schemas.topics import ORDER_OUTCOMES, ORDERS
+from streams.config import StreamSettings, settings
+
+PRODUCTS = 1_000
+
+
+class Outcomes(threading.Thread):
+    """Notes when each order's decision was read."""
+
+    def __init__(self, config: StreamSettings) -> None:
+        super().__init__(daemon=True)
+        self.seen: dict[int, float] = {}
+        self.consumer = Consumer({"bootstrap.servers": config.kafka, "group.id": f"{config.app_id}.bench", "isolation.level": "read_committed"})
+        self.consumer.assign([TopicPartition(ORDER_OUTCOMES.named(config.topic_prefix), p, 0) for p in range(config.partitions)])
+
+    def run(self) -> None:
+        while True:
+            messages = self.consumer.consume(1, 0.2)
+            messages += self.consumer.consume(1_000, 0) if messages else []
+            now = time.monotonic()
+            for message in messages:
+                self.seen.setdefault(int(message.key()), now)
+
+
+def send(config: StreamSettings, rate: int, seconds: float) -> dict[int, float]:
+    """Send orders at a steady rate; return when each was due."""
+    producer = Producer({"bootstrap.servers": config.kafka, "linger.ms": 2, "enable.idempotence": True})
+    topic, encode, due = ORDERS.named(config.topic_prefix), codec.encoder("OrderLine"), {}
+    base, started = int(time.time() * 1000) << 22, time.monotonic()
+    for i in range(int(rate * seconds)):
+        at = started + i / rate
+        while (wait := at - time.monotonic()) > 0:
+            producer.poll(min(wait, 0.005))
+        product = f"p{i % PRODUCTS}"
+        fields = (base + i, 1, 1, product, 1, 999, "GBP", f"u{i % 500}", "tok_ok", int(time.time() * 1000))
+        producer.produce(topic, encode(dict(zip(COLUMNS, fields, strict=True))), product.encode(), product_partition(product, config.partitions))
+        due[base + i] = at
+    producer.flush()
+    return due
+
+
+def percentiles(times: list[float]) -> dict[str, float]:
+    """Return p50, p99, p99.9 and the longest, in ms."""
+    ordered = sorted(times)
+    at = {"p50": 0.50, "p99": 0.99, "p99_9": 0.999, "max": 1.0}
+    return {name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000, 1) for name, share in at.items()}
+
+
+def start_workers(count: int) -> list[subprocess.Popen[bytes]]:
+    """Start workers and give them time to open their tasks."""
+    command = [sys.executable, "-m", "faust", "-A", "streams.app", "worker", "--without-web", "-l", "error"]
+    workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(count)]
+    time.sleep(15)
+    return workers
+
+
+@click.command()
+@click.option("--rate", default=1_000, show_default=True, help="orders per second")
+@click.option("--seconds", default=30.0, show_default=True)
+@click.option("--workers", default=1, show_default=True)
+def main(rate: int, seconds: float, workers: int) -> None:
+    """Measure and print one JSON object."""
+    os.environ["HOLDFAST_KAFKA"] = endpoints().kafka
+    os.environ["HOLDFAST_TOPIC_PREFIX"] = f"bench{int(time.time())}."
+    settings.cache_clear()
+    config = settings()
+    create(config.kafka, config.topic_prefix, config.partitions)
+    running = start_workers(workers)
+    try:
+        producer = Producer({"bootstrap.servers": config.kafka})
+        restock(producer, PRODUCTS, 1_000_000)
+        producer.flush()
+        outcomes = Outcomes(config)
+        outcomes.start()
+        send(config, rate, 5)  # warm
+        due = send(config, rate, seconds)
+        while any(order not in outcomes.seen for order in due):
+            time.sleep(0.1)
+    finally:
+        for worker in running:
+            worker.kill()
+    times = [outcomes.seen[order] - at for order, at in due.items()]
+    click.echo(json.dumps({"rate": rate, "orders": len(due), "workers": workers, "ms": percentiles(times)}))
+
+
+if __name__ == "__main__":
+    main()
