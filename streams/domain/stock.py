@@ -242,9 +242,11 @@ def _remember_move(moves: list[tuple[int, int]], change: Change, by: int, now: i
         moves[:] = [(change.counted_at, 0), *(move for move in moves if move[0] > change.counted_at)]
     elif by:
         at = max(now, moves[-1][0]) if moves else now  # clocks of several workers; the list stays in order
+        full = len(moves) == REMEMBERED_MOVES
         if moves and moves[-1][0] == at and moves[-1][1]:
             by += moves.pop()[1]
-        moves.append((at, by))
+        if by or full:  # in a full list even a move by 0 keeps its place: the list must go on saying that it has forgotten some
+            moves.append((at, by))
     del moves[:-REMEMBERED_MOVES]
 
 

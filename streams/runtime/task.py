@@ -76,7 +76,7 @@ class Task:
         """Open, hand out one batch at a time until closed; an unexpected error ends the process."""
         try:
             while not self._closing:
-                await self._until_done(self._open)
+                await self._until_done(self.open)
                 await self._hand_out()
         except MisconfiguredError as error:
             end_process(MISCONFIGURED, str(error))
@@ -121,7 +121,7 @@ class Task:
 
     # -- open ----------------------------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def open(self) -> None:
         """Fence the former owner, then recover rows and positions from the changelog, then stand there to read."""
         started = time.monotonic()
         self.state = TaskState.OPENING
