@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+from array import array
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -46,6 +47,8 @@ class _Codec(NamedTuple):
     schema: Any
     header: bytes
     columns: tuple[str, ...]
+    ints: tuple[str, ...]
+    int_columns: tuple[str, ...]
     reader_schema: Any
     """The current schema, for a record written with an earlier one; None where they are the same."""
 
@@ -78,9 +81,15 @@ def _column_names(schema: Mapping[str, Any], name: str) -> tuple[str, ...]:
 COLUMNAR: Final = frozenset({"OrderLines", "StockCommands", "OrderCommands", "StockDecisions", "StockMovements", "PaymentRequests", "PaymentResults"})
 
 
+def _names_of(schema: Mapping[str, Any], kind: Any) -> tuple[str, ...]:
+    return tuple(f["name"] for f in schema["fields"] if f["type"] == kind)
+
+
 def _codec(name: str, schema_id: int, text: str, reader_schema: Any = None) -> _Codec:
     schema = _without_logical_types(json.loads(text))
-    return _Codec(name, fastavro.parse_schema(schema), MAGIC + schema_id.to_bytes(4, "big"), _column_names(schema, name), reader_schema)
+    read = reader_schema or schema
+    ints, int_columns = _names_of(read, "int"), _names_of(read, {"type": "array", "items": "int"})
+    return _Codec(name, fastavro.parse_schema(schema), MAGIC + schema_id.to_bytes(4, "big"), _column_names(schema, name), ints, int_columns, reader_schema)
 
 
 @lru_cache(maxsize=1)
@@ -131,11 +140,19 @@ def decode(data: bytes | None) -> Decoded:
     body.seek(HEADER_BYTES)
     try:
         value: Any = _read(body, codec.schema, codec.reader_schema)
+        _check_ints(codec, value)
     except Exception as error:  # fastavro raises a dozen kinds on garbage; each means the same here
         raise UndecodableError(DeadLetterReason.UNDECODABLE, f"not a {codec.name}: {error!r:.200}") from error
     if body.tell() != len(data):
         raise UndecodableError(DeadLetterReason.UNDECODABLE, f"{len(data) - body.tell()} bytes left over after a {codec.name}")
     return Decoded(codec.name, value, _size(codec, value) if codec.columns else 1)
+
+
+def _check_ints(codec: _Codec, value: Mapping[str, Any]) -> None:
+    """Raise OverflowError for an int of more than 32 bits: fastavro lets it through, other readers and the stores' columns do not."""
+    array("i", [value[name] for name in codec.ints])
+    for name in codec.int_columns:
+        array("i", value[name])
 
 
 def _codec_of(data: bytes | None) -> _Codec:

@@ -13,6 +13,8 @@ MAX_ID_LENGTH: Final = 64
 """Characters of a product or user ID (the stores' column width)."""
 MAX_COMMAND_ID_LENGTH: Final = 128
 MAX_TOKEN_LENGTH: Final = 255
+MAX_ACTOR_LENGTH: Final = 64
+"""Characters of a command's actor that are kept; the rest is cut off."""
 MAX_LINES: Final = 1_000
 """Lines per order."""
 MAX_QUANTITY: Final = 1_000_000_000

@@ -65,19 +65,21 @@ def refused(command: OrderCommand, refusal: Refusal, now: int) -> dict[str, Any]
     }
 
 
-_KEPT_AS_THEY_ARE: Final = (
-    *("order_id", "version", "user_id", "currency", "payment_token", "placed_at", "decided_at", "deadline", "line_count"),
-    *("attempt", "charged", "refund_asked", "refunded", "refund_sequence"),
-)
-
-
 def to_row(order: Order) -> dict[str, Any]:
     """Return the order as an OrderRow record."""
     lines = order.lines.values()
-    row: dict[str, Any] = {name: getattr(order, name) for name in _KEPT_AS_THEY_ARE}
-    row |= {
-        "status": int(order.status),
-        "refusal": int(order.refusal),
+    return {
+        "order_id": order.order_id,
+        "status": order.status,
+        "version": order.version,
+        "refusal": order.refusal,
+        "user_id": order.user_id,
+        "currency": order.currency,
+        "payment_token": order.payment_token,
+        "placed_at": order.placed_at,
+        "decided_at": order.decided_at,
+        "deadline": order.deadline,
+        "line_count": order.line_count,
         "line": list(order.lines),
         "product_id": [line.product_id for line in lines],
         "quantity": [line.quantity for line in lines],
@@ -85,10 +87,20 @@ def to_row(order: Order) -> dict[str, Any]:
         "line_status": bytes([line.status for line in lines]),
         "line_refusal": bytes([line.refusal for line in lines]),
         "returned": [line.returned for line in lines],
-        "open_refunds": list(order.open_refunds),
-        "recent_commands": list(order.recent_commands),
+        "attempt": order.attempt,
+        "charged": order.charged,
+        "refund_asked": order.refund_asked,
+        "refunded": order.refunded,
+        "refund_sequence": order.refund_sequence,
+        "open_refunds": order.open_refunds.copy(),
+        "recent_commands": order.recent_commands.copy(),
     }
-    return row
+
+
+_KEPT_AS_THEY_ARE: Final = (
+    *("order_id", "version", "user_id", "currency", "payment_token", "placed_at", "decided_at", "deadline", "line_count"),
+    *("attempt", "charged", "refund_asked", "refunded", "refund_sequence"),
+)
 
 
 def from_row(row: dict[str, Any]) -> Order:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Final
 
 from streams.runtime.records import Record
+
+LEAST_BYTES: Final = 16_384
+"""A batch is never limited below this, however busy the machine."""
 
 
 class BatchState(Enum):
@@ -69,7 +73,7 @@ def end_of(start: Mapping[str, int], records: Sequence[Record]) -> dict[str, int
 
 
 def next_limit(limit: int, took: float, target: float, highest: int) -> int:
-    """Return how many records the next batch may have, so that deciding it takes about `target` seconds."""
+    """Return how many bytes the next batch may have, so that deciding it takes about `target` seconds."""
     if took > target:
-        return max(1, int(limit * target / took))
+        return max(LEAST_BYTES, int(limit * target / took))
     return min(highest, limit * 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +17,10 @@ REQUEST_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.2
 """How long an idle read waits; a record that arrives ends the wait at once."""
 
+FETCH_RECORDS: Final = 1_000
+"""Taken from the client's queue at a time."""
+RECORD_BYTES: Final = 32
+"""What a record counts besides its value: the cost of the smallest is not nothing."""
 LOG_ERRORS: Final = 3
 """librdkafka's own log, syslog levels: its warnings about a coordinator that is still loading say nothing new."""
 
@@ -76,9 +81,13 @@ class Reader:
         self._partition = partition
         self._names = {t.named(settings.topic_prefix): t.name for t in inputs}
         self._wire = {v: k for k, v in self._names.items()}
+        self._stand_at(position)
+
+    def _stand_at(self, position: Mapping[str, int]) -> None:
         self.cursor = dict(position)
         self.reached = dict(position)
         """Like the cursor, but past transaction markers at an input's end: what a lag is measured from."""
+        self._fetched: deque[Message] = deque()
         self._consumer.assign([self._at(topic, offset) for topic, offset in position.items()])
 
     def _at(self, topic: str, offset: int) -> TopicPartition:
@@ -87,18 +96,29 @@ class Reader:
     def rewind(self, position: Mapping[str, int]) -> None:
         """Stand at `position` again if the reader has gone on from it: a batch was lost between here and the agent."""
         if self.cursor != position:
-            self._consumer.assign([self._at(topic, offset) for topic, offset in position.items()])
-            self.cursor = dict(position)
-            self.reached = dict(position)
+            self._stand_at(position)
 
     def read(self, limit: int) -> list[Record]:
-        """Return up to `limit` records: what is there, at once; only an empty input is waited for."""
-        messages = self._consumer.consume(1, POLL_SECONDS)
-        if messages and limit > 1:
-            messages += self._consumer.consume(limit - 1, 0)
-        return [record for m in messages if (record := self._record(m)) is not None]
+        """Return records of about `limit` bytes at most: what is there, at once; only an empty input is waited for."""
+        records: list[Record] = []
+        room = limit
+        while room > 0 and self._fetch(POLL_SECONDS if room == limit else 0):
+            record = self._step(self._fetched.popleft())
+            if record is not None:
+                records.append(record)
+                room -= RECORD_BYTES + len(record.value or b"")
+            elif not records and not self._fetched:
+                break
+        return records
 
-    def _record(self, message: Message) -> Record | None:
+    def _fetch(self, wait: float) -> bool:
+        """Make sure that a message is at hand, if there is one within `wait` seconds."""
+        if not self._fetched:
+            self._fetched.extend(self._consumer.consume(1, wait))
+            self._fetched.extend(self._consumer.consume(FETCH_RECORDS, 0) if self._fetched else ())
+        return bool(self._fetched)
+
+    def _step(self, message: Message) -> Record | None:
         """Step over one message; None for the news that an input has ended for now."""
         topic, offset, error = self._names[str(message.topic())], int(message.offset() or 0), message.error()
         if error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,8 @@ from streams.runtime.records import Place, Record, Stage, StageKind, Write
 log = structlog.get_logger("holdfast.runtime")
 T = TypeVar("T")
 RETRY_SECONDS: Final = 1.0
+FIRST_BATCH_BYTES: Final = 131_072
+"""Bytes of the first batch; the next ones adapt to how long deciding takes."""
 
 
 class TaskState(Enum):
@@ -51,7 +54,7 @@ class Task:
         self._producer: Producer | None = None
         self._reader: Reader | None = None
         self._inputs: dict[str, InputTopic] = {}
-        self._limit = 256
+        self._limit = FIRST_BATCH_BYTES
         self._outstanding: Batch | None = None
         self._reopen = False
         self._closing = False
@@ -133,6 +136,7 @@ class Task:
         self.stage.restore(rows)
         self._start_reading(recorded)
         self._reopen = False
+        gc.freeze()  # recovered rows live long: without this every full collection walks them all
         self.state = TaskState.READING
         log.info("task opened", task=self.name, rows=self.stage.rows.count_all(), position=self.position, seconds=round(time.monotonic() - started, 2))
 
@@ -202,7 +206,7 @@ class Task:
         writes = self.stage.expire(now) if batch.is_timer else self.stage.decide(batch.records, now)
         writes.append(self._position_write(batch.end))
         clients.produce_all(self._producer, writes, self.settings.topic_prefix)
-        self._limit = next_limit(self._limit, time.monotonic() - started, self.settings.batch_seconds, self.settings.max_batch_records)
+        self._limit = next_limit(self._limit, time.monotonic() - started, self.settings.batch_seconds, self.settings.max_batch_bytes)
 
     def _position_write(self, end: Mapping[str, int]) -> Write:
         return Write(self.kind.changelog, self.place.partition, POSITIONS_KEY, codec.encode("TaskPositions", positions_record(end, self._inputs)))

@@ -8,11 +8,11 @@ from operator import itemgetter
 from typing import Any, Final
 
 from schemas import codec
-from schemas.outcomes import DeadLetterReason, OrderCommandKind, OrderStatus, OutcomeChange
+from schemas.outcomes import MAX_ACTOR_LENGTH, DeadLetterReason, OrderCommandKind, OrderStatus, OutcomeChange
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS, Topic
 from streams.domain import order as saga
-from streams.domain.order import AskPayment, Deadline, GiveUp, LineAnswer, MoveStock, Order, OrderCommand, PaymentAnswer, Publish, RefuseCommand
+from streams.domain.order import AskPayment, Deadline, Event, GiveUp, LineAnswer, MoveStock, Order, OrderCommand, PaymentAnswer, Publish, RefuseCommand
 from streams.runtime.records import Place, Record, StageKind, Write
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
 from streams.stages.rows import Rows
@@ -121,17 +121,20 @@ class _OrdersBatch:
             self.event(record, index, fields[1], PaymentAnswer(*fields))
 
     def _take_command(self, record: Record, value: dict[str, Any]) -> None:
-        command = OrderCommand(OrderCommandKind[value["kind"]], value["command_id"], value["order_id"], value["line"], value["quantity"], value["actor"])
+        command = OrderCommand(
+            OrderCommandKind[value["kind"]], value["command_id"], value["order_id"], value["line"], value["quantity"], value["actor"][:MAX_ACTOR_LENGTH]
+        )
         self._command(record, 0, command)
 
     def _take_commands(self, record: Record, value: dict[str, Any]) -> None:
+        actor = value["actor"][:MAX_ACTOR_LENGTH]
         for index, fields in enumerate(zip(*itemgetter(*COMMAND)(value), strict=True)):
-            self._command(record, index, OrderCommand(*(*fields, value["actor"])))
+            self._command(record, index, OrderCommand(*(*fields, actor)))
 
     def _command(self, record: Record, index: int, command: OrderCommand) -> None:
         fault = saga.check_order_command(*command[:-1])
         if fault is not None:
-            self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault)
+            self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault, item=self._alone(command))
             return
         home = order_partition(command.order_id, self.place.partitions)
         if home != self.place.partition:
@@ -141,17 +144,19 @@ class _OrdersBatch:
 
     def _forward(self, home: int, command: OrderCommand) -> None:
         """Send a command that a foreign partitioner put here to its order's own partition."""
-        value = {
-            "kind": OrderCommandKind(command.kind).name,
-            "command_id": command.command_id,
-            "order_id": command.order_id,
-            "line": command.line,
-            "quantity": command.quantity,
-        }
-        record = codec.encode("OrderCommand", {**value, "issued_at": self.now, "actor": command.actor})
-        self.outcomes.append(Write(ORDER_COMMANDS, home, b"%d" % command.order_id, record))
+        value = {**command._asdict(), "kind": OrderCommandKind(command.kind).name, "issued_at": self.now}
+        self.outcomes.append(Write(ORDER_COMMANDS, home, b"%d" % command.order_id, codec.encode("OrderCommand", value)))
 
-    def event(self, record: Record, index: int, order_id: int, event: Any) -> None:
+    def _alone(self, event: Event) -> bytes | None:
+        """Return one item of a columnar record as a record of its own; None for what is kept with its whole record."""
+        if isinstance(event, LineAnswer):
+            return codec.encode("OrderLine", event._asdict())
+        if isinstance(event, OrderCommand):
+            columns = {name: [getattr(event, name)] for name in ("command_id", "order_id", "line", "quantity")}
+            return codec.encode("OrderCommands", {**columns, "kind": bytes((event.kind,)), "issued_at": self.now, "actor": event.actor})
+        return None
+
+    def event(self, record: Record, index: int, order_id: int, event: Event) -> None:
         """Decide one event and carry out its effects, in order."""
         rows = self.stage.rows
         before = rows.find(order_id)
@@ -159,7 +164,7 @@ class _OrdersBatch:
         self._keep(order_id, before, order)
         for effect in effects:
             if isinstance(effect, GiveUp):
-                self.dead.add(record, index, effect.reason, effect.detail, effect.order_id)
+                self.dead.add(record, index, effect.reason, effect.detail, effect.order_id, item=self._alone(event))
             else:
                 self._doers[type(effect)](order_id, effect)
 

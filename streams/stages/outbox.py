@@ -13,6 +13,9 @@ from streams.runtime.records import Record, Write
 
 ITEMS_PER_RECORD: Final = 2_000
 """Of a columnar record: at about 150 bytes an item far below the topics' largest message."""
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of a dead letter's value. A broker measures compressed batches, so a record of any size can reach a topic."""
+MOST_KEY_BYTES: Final = 64 * 1024
 
 
 class Columns:
@@ -45,11 +48,19 @@ class DeadLetters:
         self._stage = stage
         self._letters: list[tuple[int, bytes, dict[str, Any]]] = []
 
-    def add(self, record: Record, index: int, reason: DeadLetterReason | str, detail: str, order_id: int | None = None) -> None:
-        """Give up item `index` of a record, or the whole record (index -1)."""
+    def add(self, record: Record, index: int, reason: DeadLetterReason | str, detail: str, order_id: int | None = None, *, item: bytes | None = None) -> None:
+        """Give up item `index` of a record, or the whole record (index -1).
+
+        `item`: the item as a record of its own, carried where it stood among others; otherwise the record as it was.
+        """
+        value = record.value or b""
+        if item is not None and codec.record_name(value) in codec.COLUMNAR:
+            value = item
+        if len(value) > MOST_BYTES:
+            detail, value = f"{detail} (the first {MOST_BYTES} of {len(value)} bytes are kept here)", value[:MOST_BYTES]
         letter = {
             **{"stage": self._stage, "topic": record.topic, "partition": record.partition, "offset": record.offset, "index": index},
-            **{"reason": str(reason), "detail": detail, "order_id": order_id, "key": record.key, "value": record.value or b""},
+            **{"reason": str(reason), "detail": detail, "order_id": order_id, "key": record.key and record.key[:MOST_KEY_BYTES], "value": value},
         }
         self._letters.append((record.partition, record.topic.encode(), letter))
 

@@ -7,11 +7,11 @@ from operator import itemgetter
 from typing import Any, Final
 
 from schemas import codec
-from schemas.outcomes import MAX_ID_LENGTH, MAX_TOKEN_LENGTH, DeadLetterReason, Refusal, StockCommandKind
+from schemas.outcomes import MAX_ACTOR_LENGTH, DeadLetterReason, Refusal, StockCommandKind
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDERS, STOCK_COMMANDS, STOCK_DECISIONS, STOCK_LEVELS, STOCK_STATE, Topic
 from streams.domain import stock
-from streams.domain.order_line import check_line, clip
+from streams.domain.order_line import PlainLine, check_line, presentable
 from streams.domain.stock import Command, Product
 from streams.runtime.records import Place, Record, StageKind, Write
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
@@ -87,7 +87,7 @@ class _StockBatch:
         if product is None:
             home = product_partition(product_id, self.place.partitions)
             if home != self.place.partition:
-                self._forward(ORDERS, home, product_id, "OrderLine", dict(zip(LINE, fields, strict=True)))
+                self._forward(ORDERS, home, product_id, codec.encode("OrderLine", dict(zip(LINE, fields, strict=True))))
                 return
             product = Product(product_id)
         refusal = stock.decide_hold(product, quantity)
@@ -104,46 +104,42 @@ class _StockBatch:
         """Give an impossible line up; where it names an order, refuse it too, so that the order is rejected."""
         named = refusal != Refusal.INVALID_ORDER_ID
         shown = dict(zip(LINE, fields, strict=True))
-        self.dead.add(record, index, refusal.name, f"order line refused: {shown!r:.500}", fields[0] if named else None)
+        self.dead.add(record, index, refusal.name, f"order line refused: {shown!r:.500}", fields[0] if named else None, item=codec.encode("OrderLine", shown))
         if named:
-            clipped = {
-                **{k: clip(shown[k], MAX_ID_LENGTH) for k in ("product_id", "user_id", "currency")},
-                "payment_token": clip(shown["payment_token"], MAX_TOKEN_LENGTH),
-            }
             product = self.rows.find(shown["product_id"]) or _NOTHING
-            self._answer(_line_of({**shown, **clipped}), refusal, product.available, product.version, record.offset, index)
+            self._answer(presentable(PlainLine(*fields)), refusal, product.available, product.version, record.offset, index)
 
-    def _forward(self, topic: Topic, home: int, product_id: str, name: str, value: dict[str, Any]) -> None:
+    def _forward(self, topic: Topic, home: int, product_id: str, value: bytes) -> None:
         """Send what a foreign partitioner put here to the product's own partition: its stock must not be split."""
-        self.forwarded.append(Write(topic, home, product_id.encode(), codec.encode(name, value)))
+        self.forwarded.append(Write(topic, home, product_id.encode(), value))
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
     def _commands(self, record: Record, decoded: codec.Decoded) -> None:
-        value = decoded.value
+        value, actor = decoded.value, decoded.value["actor"][:MAX_ACTOR_LENGTH]
         if decoded.name == "StockCommand":
             kind = StockCommandKind[value["kind"]]
-            self._command(record, 0, Command(kind, value["command_id"], 0, 0, value["product_id"], value["quantity"], value["as_of"]), value["actor"])
+            self._command(record, 0, Command(kind, value["command_id"], 0, 0, value["product_id"], value["quantity"], value["as_of"]), actor)
             return
         columns = zip(*(value[c] for c in ("kind", "command_id", "order_id", "line", "product_id", "quantity", "as_of")), strict=True)
         for index, fields in enumerate(columns):
-            self._command(record, index, Command(*fields), value["actor"])
+            self._command(record, index, Command(*fields), actor)
 
     def _command(self, record: Record, index: int, command: Command, actor: str) -> None:
         fault = stock.check_command(command.kind, command.command_id, command.product_id, command.quantity, command.as_of, command.order_id)
         if fault is not None:
-            self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault)
+            self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault, item=self._alone(command, actor))
             return
         product = self.rows.find(command.product_id)
         if product is None:
             home = product_partition(command.product_id, self.place.partitions)
             if home != self.place.partition:
-                self._forward_command(home, command, actor)
+                self._forward(STOCK_COMMANDS, home, command.product_id, self._alone(command, actor))
                 return
             product = Product(command.product_id)
         fault = _impossible(product, command)
         if fault is not None:
-            self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault, command.order_id or None)
+            self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault, command.order_id or None, item=self._alone(command, actor))
             return
         self._carry_out(record, index, product, command._replace(kind=StockCommandKind(command.kind)), actor)
 
@@ -160,12 +156,10 @@ class _StockBatch:
         asked = (command.kind, command.command_id, command.order_id, command.line, command.product_id, command.quantity, refusal)
         self.movements.items[self.place.partition].append((*asked, *levels, record.offset, index, actor))
 
-    def _forward_command(self, home: int, command: Command, actor: str) -> None:
-        one = {
-            **{"kind": bytes((command.kind,)), "command_id": [command.command_id], "order_id": [command.order_id], "line": [command.line]},
-            **{"product_id": [command.product_id], "quantity": [command.quantity], "as_of": [command.as_of], "issued_at": self.now, "actor": actor},
-        }
-        self._forward(STOCK_COMMANDS, home, command.product_id, "StockCommands", one)
+    def _alone(self, command: Command, actor: str) -> bytes:
+        """Return one item of a columnar record as a record of its own."""
+        columns = {name: [getattr(command, name)] for name in ("command_id", "order_id", "line", "product_id", "quantity", "as_of")}
+        return codec.encode("StockCommands", {**columns, "kind": bytes((command.kind,)), "issued_at": self.now, "actor": actor})
 
     # -- what is written -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,232 @@
+"""The parts of the Kafka clients that work without a broker, over the client's own messages and errors."""
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.topics import ORDERS, STOCK_STATE
+from streams.config import StreamSettings
+from streams.runtime.clients import Reader, _take_rows, produce_all
+from streams.runtime.records import Record, Write
+from streams.runtime.task import _is_passing
+
+END = Message(topic="stock.state", partition=0, offset=99, error=KafkaError(KafkaError._PARTITION_EOF))
+
+
+def _row(key: bytes, value: bytes | None, offset: int = 0) -> Message:
+    return Message(topic="stock.state", partition=0, offset=offset, key=key, value=value)
+
+
+def test_the_last_value_of_a_key_stays() -> None:
+    rows: dict[bytes, bytes] = {}
+    assert not _take_rows([_row(b"a", b"1"), _row(b"b", b"1"), _row(b"a", b"2")], rows)
+    assert rows == {b"a": b"2", b"b": b"1"}
+
+
+def test_a_tombstone_takes_the_row_away_also_in_a_later_read() -> None:
+    rows: dict[bytes, bytes] = {}
+    _take_rows([_row(b"a", b"1"), _row(b"b", b"1")], rows)
+    _take_rows([_row(b"a", None), _row(b"unknown", None)], rows)
+    assert rows == {b"b": b"1"}
+
+
+def test_an_empty_value_is_no_tombstone() -> None:
+    rows: dict[bytes, bytes] = {}
+    _take_rows([_row(b"a", b"")], rows)
+    assert rows == {b"a": b""}
+
+
+@pytest.mark.parametrize("messages", [[END], [_row(b"a", b"1"), END], [END, _row(b"a", b"1")]], ids=["alone", "last", "first"])
+def test_the_end_of_the_partition_is_noticed_wherever_it_comes(messages: list[Message]) -> None:
+    assert _take_rows(messages, {})
+
+
+def test_nothing_is_not_the_end() -> None:
+    assert not _take_rows([], {})
+
+
+def test_an_error_is_raised() -> None:
+    with pytest.raises(KafkaException):
+        _take_rows([Message(topic="stock.state", error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))], {})
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.one_of(st.none(), st.binary(max_size=3)))), st.integers(1, 5))
+def test_however_the_log_is_cut_into_reads_the_rows_are_the_same(log: list[tuple[bytes, bytes | None]], size: int) -> None:
+    whole: dict[bytes, bytes] = {}
+    parts: dict[bytes, bytes] = {}
+    _take_rows([_row(*entry) for entry in log], whole)
+    for start in range(0, len(log), size):
+        _take_rows([_row(*entry) for entry in log[start : start + size]], parts)
+    last = dict(log)
+    assert whole == parts == {key: value for key, value in last.items() if value is not None}
+
+
+# -- the reader ------------------------------------------------------------------------------------------------------------
+
+
+def _reader(prefix: str = "") -> Reader:
+    """A reader of a broker that is not there: it only takes messages it is given."""
+    return Reader(StreamSettings(kafka="127.0.0.1:1", topic_prefix=prefix), [ORDERS], 2, {"orders": 10})
+
+
+def test_a_message_becomes_a_record_under_the_topic_s_own_name_and_moves_the_cursor() -> None:
+    reader = _reader("eu.")
+    found = reader._step(Message(topic="eu.orders", partition=2, offset=10, key=b"k", value=b"v"))
+    assert found == Record("orders", 2, 10, b"k", b"v")
+    assert reader.cursor == reader.reached == {"orders": 11}
+    reader.close()
+
+
+def test_the_end_of_an_input_moves_what_is_reached_and_not_the_cursor() -> None:
+    reader = _reader()
+    reader._step(Message(topic="orders", partition=2, offset=10, value=b""))
+    assert reader._step(Message(topic="orders", partition=2, offset=12, error=KafkaError(KafkaError._PARTITION_EOF))) is None
+    assert reader.cursor == {"orders": 11}
+    assert reader.reached == {"orders": 12}
+    reader.close()
+
+
+def test_any_other_error_of_an_input_is_raised() -> None:
+    reader = _reader()
+    with pytest.raises(KafkaException):
+        reader._step(Message(topic="orders", partition=2, offset=10, error=KafkaError(KafkaError.OFFSET_OUT_OF_RANGE)))
+    reader.close()
+
+
+def test_a_rewound_reader_stands_where_it_is_told() -> None:
+    reader = _reader()
+    reader._step(Message(topic="orders", partition=2, offset=10, value=b""))
+    reader.rewind({"orders": 10})
+    assert reader.cursor == reader.reached == {"orders": 10}
+    reader.close()
+
+
+class Scripted:
+    """The reader's client, with messages that arrive in given portions; the real one is read in tests/live."""
+
+    def __init__(self, *portions: list[Message]) -> None:
+        self.portions = list(portions)
+        self.assigned: list[int] = []
+
+    def consume(self, number: int, _timeout: float) -> list[Message]:
+        if not self.portions:
+            return []
+        found, rest = self.portions[0][:number], self.portions[0][number:]
+        self.portions[:1] = [rest] if rest else []
+        return found
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self.assigned = [place.offset for place in places]
+
+    def close(self) -> None:
+        pass
+
+
+def _message(offset: int, size: int = 1_000) -> Message:
+    return Message(topic="orders", partition=2, offset=offset, value=b"v" * size)
+
+
+def _ended(offset: int) -> Message:
+    return Message(topic="orders", partition=2, offset=offset, error=KafkaError(KafkaError._PARTITION_EOF))
+
+
+def _scripted(*portions: list[Message]) -> tuple[Reader, Scripted]:
+    reader = _reader()
+    reader._consumer.close()
+    client = Scripted(*portions)
+    reader._consumer = client  # type: ignore[assignment]
+    return reader, client
+
+
+def _offsets(reader: Reader, limit: int) -> list[int]:
+    return [record.offset for record in reader.read(limit)]
+
+
+def test_a_read_takes_what_is_there_up_to_its_limit_and_leaves_the_rest_for_the_next() -> None:
+    reader, _ = _scripted([_message(offset) for offset in range(10, 20)])
+    found = [_offsets(reader, 3_000) for _ in range(5)]
+    assert [len(offsets) for offsets in found] == [3, 3, 3, 1, 0]
+    assert sum(found, []) == list(range(10, 20))
+    assert reader.cursor == {"orders": 20}
+
+
+def test_a_record_larger_than_the_limit_is_read_alone() -> None:
+    reader, _ = _scripted([_message(10, 50_000), _message(11)])
+    assert [_offsets(reader, 1_000), _offsets(reader, 1_000)] == [[10], [11]]
+
+
+@pytest.mark.parametrize("portions", [([_ended(10)],), ([_ended(10), _ended(10)],), ()], ids=["end", "ends", "nothing"])
+def test_a_read_of_an_empty_input_is_empty(portions: tuple[list[Message], ...]) -> None:
+    reader, _ = _scripted(*portions)
+    assert _offsets(reader, 1_000) == []
+    assert reader.cursor == {"orders": 10}
+
+
+def test_the_news_of_an_end_is_stepped_over() -> None:
+    reader, _ = _scripted([_ended(10), _message(10), _ended(11), _message(12), _ended(14)])
+    assert _offsets(reader, 1_000_000) == [10, 12]
+    assert (reader.cursor, reader.reached) == ({"orders": 13}, {"orders": 14})
+
+
+def test_a_rewind_forgets_what_was_fetched_and_not_yet_read() -> None:
+    reader, client = _scripted([_message(offset) for offset in range(10, 14)])
+    assert _offsets(reader, 1_000) == [10]
+    client.portions = [[_message(10), _message(11)]]
+    reader.rewind({"orders": 10})
+    assert client.assigned == [10]
+    assert _offsets(reader, 1_000_000) == [10, 11]
+
+
+def test_a_reader_that_stands_right_is_not_assigned_again() -> None:
+    reader, client = _scripted([_message(10), _message(11)])
+    assert _offsets(reader, 1_000) == [10]
+    reader.rewind({"orders": 11})
+    assert client.assigned == []
+    assert _offsets(reader, 1_000) == [11]
+
+
+# -- writing and errors ----------------------------------------------------------------------------------------------------
+
+
+class FullAtFirst:
+    """A producer whose queue is full every other time, as the real one's is under load."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes | None, bytes | None, int]] = []
+        self.polls = 0
+        self._full = False
+
+    def produce(self, topic: str, value: bytes | None, key: bytes | None, partition: int) -> None:
+        self._full = not self._full
+        if self._full:
+            raise BufferError("Local: Queue full")
+        self.sent.append((topic, value, key, partition))
+
+    def poll(self, _timeout: float) -> int:
+        self.polls += 1
+        return 0
+
+
+def test_every_write_is_produced_once_in_order_though_the_queue_is_full() -> None:
+    producer = FullAtFirst()
+    writes = [Write(ORDERS, 1, b"k", b"v"), Write(STOCK_STATE, 2, b"gone", None), Write(ORDERS, 0, None, b"")]
+    produce_all(producer, writes, "eu.")  # type: ignore[arg-type]
+    assert producer.sent == [("eu.orders", b"v", b"k", 1), ("eu.stock.state", None, b"gone", 2), ("eu.orders", b"", None, 0)]
+    assert producer.polls == len(writes)
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError.COORDINATOR_NOT_AVAILABLE]
+)
+def test_brokers_that_cannot_be_reached_pass(code: int) -> None:
+    assert _is_passing(KafkaException(KafkaError(code)))
+
+
+def test_what_the_client_calls_retriable_passes() -> None:
+    assert _is_passing(KafkaException(KafkaError(KafkaError.CONCURRENT_TRANSACTIONS, "busy", False, True, False)))
+
+
+@pytest.mark.parametrize("code", [KafkaError.PRODUCER_FENCED, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._FATAL])
+def test_anything_else_does_not_pass(code: int) -> None:
+    assert not _is_passing(KafkaException(KafkaError(code)))

@@ -1,0 +1,45 @@
+"""Rows that stay bytes until they are touched behave like rows."""
+
+from streams.stages.rows import Rows
+
+
+def _rows(**cold: str) -> tuple[Rows[str, str], list[bytes]]:
+    decoded: list[bytes] = []
+
+    def decode(value: bytes) -> str:
+        decoded.append(value)
+        return value.decode()
+
+    rows: Rows[str, str] = Rows(str.encode, bytes.decode, decode)
+    rows.recover({key.encode(): value.encode() for key, value in cold.items()})
+    return rows, decoded
+
+
+def test_a_recovered_row_is_decoded_at_the_first_touch_and_only_then() -> None:
+    rows, decoded = _rows(a="1", b="2")
+    assert decoded == []
+    assert (rows.find("a"), rows.find("a"), rows.find("z")) == ("1", "1", None)
+    assert decoded == [b"1"]
+
+
+def test_all_keys_are_counted_touched_or_not() -> None:
+    rows, _ = _rows(a="1", b="2")
+    rows.find("a")
+    rows["c"] = "3"
+    assert sorted(rows.keys_all()) == ["a", "b", "c"]
+    assert rows.count_all() == 3
+
+
+def test_a_deleted_row_does_not_come_back_from_the_changelog() -> None:
+    rows, _ = _rows(a="1")
+    rows.find("a")
+    del rows["a"]
+    assert rows.find("a") is None
+    assert rows.count_all() == 0
+
+
+def test_a_changed_row_is_the_changed_one() -> None:
+    rows, _ = _rows(a="1")
+    rows.find("a")
+    rows["a"] = "2"
+    assert rows.find("a") == "2"
