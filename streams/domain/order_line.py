@@ -37,7 +37,7 @@ class PlainLine(NamedTuple):
     placed_at: int
 
 
-def check_line(  # noqa: PLR0917
+def check_line(
     order_id: int,
     line: int,
     line_count: int,

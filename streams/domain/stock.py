@@ -92,7 +92,7 @@ _BY_OPERATORS: Final = frozenset(kind for kind in StockCommandKind if kind < Sto
 _WITHOUT_QUANTITY: Final = frozenset({StockCommandKind.FREEZE, StockCommandKind.UNFREEZE, StockCommandKind.TRACK, StockCommandKind.UNTRACK})
 
 
-def check_command(kind: int, command_id: str, product_id: str, quantity: int, as_of: int, order_id: int) -> str | None:  # noqa: PLR0917
+def check_command(kind: int, command_id: str, product_id: str, quantity: int, as_of: int, order_id: int) -> str | None:
     """Return what is impossible about a command, for its dead letter; None if nothing is."""
     if kind not in _DECIDERS:
         return f"unknown kind {kind}"

@@ -49,17 +49,20 @@ class Owned:
         self.committed: list[Batch] = []
         monkeypatch.setattr(Tasks, "_start", _never_opened)
         monkeypatch.setattr(Task, "begin", lambda task, batch: self._begin(batch, fails))
-        monkeypatch.setattr(Task, "commit", lambda task, batch: self._commit(task, batch))
+        monkeypatch.setattr(Task, "commit", self._commit_of())
 
     def _begin(self, batch: Batch, fails: bool) -> None:
         if fails:
             raise ZeroDivisionError
         self.begun.append(batch)
 
-    async def _commit(self, task: Task, batch: Batch) -> None:
-        task.position = batch.end
-        self.committed.append(batch)
-        batch.finish(committed=True)
+    def _commit_of(self) -> Callable[[Task, Batch], Awaitable[None]]:
+        async def commit(task: Task, batch: Batch) -> None:
+            task.position = batch.end
+            self.committed.append(batch)
+            batch.finish(committed=True)
+
+        return commit
 
     async def with_batch(self) -> tuple[Task, Batch]:
         await self.tasks.assign({TP("orders", 3), TP("stock.commands", 3)})

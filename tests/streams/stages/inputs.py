@@ -30,7 +30,7 @@ def _raw(topic: Topic) -> st.SearchStrategy[Record]:
 
 
 good_lines = st.builds(
-    lambda **fields: line(**fields),
+    line,
     order_id=orders,
     line=st.integers(1, 2),
     line_count=st.just(2),

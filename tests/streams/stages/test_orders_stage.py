@@ -1,58 +1,26 @@
 """The orders stage as a pure object: answers, commands, results and deadlines in; the saga's steps and outcomes out."""
 
-from collections.abc import Sequence
-from typing import Any
+import json
 
 import pytest
 
 from schemas import codec
-from schemas.outcomes import OrderStatus, PaymentKind, PaymentResult, Refusal, StockCommandKind
-from schemas.topics import DEAD_LETTERS, ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS
+from schemas.outcomes import OrderStatus, PaymentKind, PaymentResult, Refusal
+from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, STOCK_COMMANDS
 from streams.runtime.records import Place, Record, Write
-from streams.stages.orders import OrdersStage, orders_kind, second_field
+from streams.stages.orders import OrdersStage, second_field
 from streams.stages.outbox import ITEMS_PER_RECORD
-from tests.support.stages import NOW, PARTITIONS, Item, answers, dead, line, order_at, order_command, product_at, raw, record, restored, results, rows_of, said
+from tests.streams.stages.saga import HERE, ID, KIND, TIMEOUT, confirmed, moves, new_stage, paying, statuses, two_lines
+from tests.support.stages import NOW, PARTITIONS, answers, line, order_at, order_command, product_at, record, restored, results, rows_of, said
 
-HERE = Place(0, PARTITIONS)
-TIMEOUT = 60_000
-KIND = orders_kind(TIMEOUT)
-ID = order_at(0)
 REFUSED = int(Refusal.INSUFFICIENT_STOCK)
-
-
-def _stage() -> OrdersStage:
-    return OrdersStage(HERE, TIMEOUT)
-
-
-def _two_lines(**fields: Any) -> list[Item]:
-    both = {"order_id": ID, "line_count": 2, **fields}
-    return [line(**both, line=1, product_id=product_at(1)), line(**both, line=2, product_id=product_at(2), quantity=3)]
-
-
-def _paying(stage: OrdersStage, order_id: int = ID) -> list[Write]:
-    return stage.decide([record("StockDecisions", answers(*_two_lines(order_id=order_id)))], NOW)
-
-
-def _confirmed(order_id: int = ID) -> tuple[OrdersStage, list[Write]]:
-    stage = _stage()
-    writes = _paying(stage, order_id)
-    return stage, [*writes, *stage.decide([record("PaymentResults", results({"order_id": order_id, "amount": 500}))], NOW + 1)]
-
-
-def _statuses(writes: Sequence[Write]) -> list[tuple[int, str, str]]:
-    return [(outcome["version"], outcome["change"], outcome["status"]) for outcome in said(writes, "OrderOutcome")]
-
-
-def _moves(writes: Sequence[Write]) -> list[tuple[str, int, int, str, int, int]]:
-    moves = said(writes, "StockCommands")
-    return [(StockCommandKind(m["kind"]).name, m["order_id"], m["line"], m["product_id"], m["quantity"], m["to"]) for m in moves]
 
 
 # -- the way of an order -----------------------------------------------------------------------------------------------------
 
 
 def test_all_lines_held_asks_for_the_money_on_the_order_s_partition() -> None:
-    writes = _paying(_stage())
+    writes = paying(new_stage())
     (asked,) = said(writes, "PaymentRequests")
     assert asked == {
         **{"kind": PaymentKind.CHARGE, "order_id": ID, "attempt": 1, "sequence": 0, "amount": 500, "currency": "GBP"},
@@ -63,12 +31,12 @@ def test_all_lines_held_asks_for_the_money_on_the_order_s_partition() -> None:
 
 
 def test_some_lines_held_waits() -> None:
-    writes = _stage().decide([record("StockDecisions", answers(_two_lines()[0]))], NOW)
+    writes = new_stage().decide([record("StockDecisions", answers(two_lines()[0]))], NOW)
     assert {codec.record_name(w.value) for w in writes} == {"OrderRow"}
 
 
 def test_paid_is_confirmed() -> None:
-    _, writes = _confirmed()
+    _, writes = confirmed()
     (outcome,) = said(writes, "OrderOutcome")
     assert (outcome["status"], outcome["amount"], outcome["charged"], outcome["attempt"], outcome["decided_at"]) == ("CONFIRMED", 500, 500, 1, NOW + 1)
     assert [(one["line"], one["status"]) for one in outcome["lines"]] == [(1, "HELD"), (2, "HELD")]
@@ -76,41 +44,41 @@ def test_paid_is_confirmed() -> None:
 
 
 def test_a_free_order_is_confirmed_at_once() -> None:
-    writes = _stage().decide([record("StockDecisions", answers(*_two_lines(unit_price=0)))], NOW)
-    assert _statuses(writes) == [(1, "DECIDED", "CONFIRMED")]
+    writes = new_stage().decide([record("StockDecisions", answers(*two_lines(unit_price=0)))], NOW)
+    assert statuses(writes) == [(1, "DECIDED", "CONFIRMED")]
     assert said(writes, "PaymentRequests") == []
 
 
 def test_a_refused_line_releases_the_held_ones_on_their_products_partitions() -> None:
-    held, other = _two_lines()
-    writes = _stage().decide([record("StockDecisions", answers(held, {**other, "refusal": REFUSED}))], NOW)
-    assert _statuses(writes) == [(1, "DECIDED", "REJECTED")]
-    assert _moves(writes) == [("RELEASE", ID, 1, product_at(1), 2, 1)]
+    held, other = two_lines()
+    writes = new_stage().decide([record("StockDecisions", answers(held, {**other, "refusal": REFUSED}))], NOW)
+    assert statuses(writes) == [(1, "DECIDED", "REJECTED")]
+    assert moves(writes) == [("RELEASE", ID, 1, product_at(1), 2, 1)]
     (release,) = said(writes, "StockCommands")
     assert (release["command_id"], release["actor"], release["issued_at"]) == ("", "orders", NOW)
 
 
 def test_a_late_held_line_of_a_rejected_order_goes_back_too() -> None:
-    stage = _stage()
-    first, late = _two_lines()
+    stage = new_stage()
+    first, late = two_lines()
     stage.decide([record("StockDecisions", answers({**first, "refusal": REFUSED}))], NOW)
     writes = stage.decide([record("StockDecisions", answers(late))], NOW)
-    assert _moves(writes) == [("RELEASE", ID, 2, product_at(2), 3, 2)]
-    assert _statuses(writes) == [(2, "AMENDED", "REJECTED")]
+    assert moves(writes) == [("RELEASE", ID, 2, product_at(2), 3, 2)]
+    assert statuses(writes) == [(2, "AMENDED", "REJECTED")]
 
 
 def test_declined_releases_everything() -> None:
-    stage = _stage()
-    _paying(stage)
+    stage = new_stage()
+    paying(stage)
     declined = results({"order_id": ID, "amount": 500, "result": PaymentResult.DECLINED, "reason": "no funds"})
     writes = stage.decide([record("PaymentResults", declined)], NOW)
-    assert _statuses(writes) == [(1, "DECIDED", "PAYMENT_FAILED")]
-    assert {move[2] for move in _moves(writes)} == {1, 2}
+    assert statuses(writes) == [(1, "DECIDED", "PAYMENT_FAILED")]
+    assert {move[2] for move in moves(writes)} == {1, 2}
     assert [o["refusal"] for o in said(writes, "OrderOutcome")] == ["PAYMENT_DECLINED"]
 
 
 def test_several_amendments_of_a_batch_are_said_once() -> None:
-    stage = _stage()
+    stage = new_stage()
     three = [line(order_id=ID, line=n, line_count=3) for n in (1, 2, 3)]
     stage.decide([record("StockDecisions", answers({**three[0], "refusal": REFUSED}))], NOW)
     writes = stage.decide([record("StockDecisions", answers(three[1]), 1), record("StockDecisions", answers(three[2]), 2)], NOW)
@@ -120,12 +88,10 @@ def test_several_amendments_of_a_batch_are_said_once() -> None:
 
 def test_movements_are_not_for_this_stage() -> None:
     movement = {name: b"" if name in ("kind", "refusal") else [] for name in _columns_of("StockMovements")}
-    assert _stage().decide([record("StockMovements", {**movement, "partition": 0, "decided_at": NOW})], NOW) == []
+    assert new_stage().decide([record("StockMovements", {**movement, "partition": 0, "decided_at": NOW})], NOW) == []
 
 
 def _columns_of(name: str) -> list[str]:
-    import json
-
     return [f["name"] for f in json.loads(codec.schema_text(name))["fields"] if f["name"] not in ("partition", "decided_at")]
 
 
@@ -133,25 +99,25 @@ def _columns_of(name: str) -> list[str]:
 
 
 def test_ship_and_return_move_stock_and_money() -> None:
-    stage, _ = _confirmed()
+    stage, _ = confirmed()
     shipped = stage.decide([record("OrderCommand", order_command("SHIP", ID))], NOW)
-    assert _statuses(shipped) == [(2, "SHIPPED", "SHIPPED")]
-    assert sorted(m[0] for m in _moves(shipped)) == ["SHIP", "SHIP"]
+    assert statuses(shipped) == [(2, "SHIPPED", "SHIPPED")]
+    assert sorted(m[0] for m in moves(shipped)) == ["SHIP", "SHIP"]
     back = stage.decide([record("OrderCommand", order_command("RETURN", ID, line=2, quantity=1))], NOW)
-    assert _moves(back) == [("RETURN", ID, 2, product_at(2), 1, 2)]
+    assert moves(back) == [("RETURN", ID, 2, product_at(2), 1, 2)]
     assert [(r["kind"], r["attempt"], r["sequence"], r["amount"]) for r in said(back, "PaymentRequests")] == [(PaymentKind.REFUND, 1, 1, 100)]
-    assert _statuses(back) == [(3, "RETURNED", "SHIPPED")]
+    assert statuses(back) == [(3, "RETURNED", "SHIPPED")]
 
 
 def test_a_repeated_command_says_nothing() -> None:
-    stage, _ = _confirmed()
+    stage, _ = confirmed()
     command = record("OrderCommand", order_command("SHIP", ID))
     assert stage.decide([command], NOW)
     assert not [w for w in stage.decide([command], NOW) if w.topic is not ORDER_STATE]
 
 
 def test_a_refused_command_is_answered_beside_the_outcomes() -> None:
-    writes = _stage().decide([record("OrderCommand", order_command("SHIP", ID, command_id="parcel-1"))], NOW)
+    writes = new_stage().decide([record("OrderCommand", order_command("SHIP", ID, command_id="parcel-1"))], NOW)
     assert said(writes, "OrderCommandRefused") == [
         {
             "command_id": "parcel-1",
@@ -169,51 +135,17 @@ def test_a_refused_command_is_answered_beside_the_outcomes() -> None:
 
 
 def test_columnar_commands_are_carried_out_item_by_item() -> None:
-    stage, _ = _confirmed()
+    stage, _ = confirmed()
     items = {"kind": bytes((1, 1, 2)), "command_id": ["a", "b", "c"], "order_id": [ID] * 3, "line": [1, 2, 1], "quantity": [0, 0, 1]}
     writes = stage.decide([record("OrderCommands", {**items, "issued_at": NOW, "actor": "load"})], NOW)
-    assert _statuses(writes) == [(2, "SHIPPED", "CONFIRMED"), (3, "SHIPPED", "SHIPPED"), (4, "RETURNED", "SHIPPED")]
-
-
-IMPOSSIBLE_COMMANDS: dict[str, Item] = {
-    "no ID": {"command_id": ""},
-    "over-long ID": {"command_id": "c" * 129},
-    "order ID 0": {"order_id": 0},
-    "negative order ID": {"order_id": -7},
-    "negative line": {"line": -1},
-    "negative quantity": {"quantity": -1},
-    "cancel of one line": {"kind": 0, "line": 1},
-    "return of a quantity of no line": {"kind": 2, "line": 0, "quantity": 2},
-    "unknown kind": {"kind": 77},
-}
-
-
-@pytest.mark.parametrize("fault", IMPOSSIBLE_COMMANDS)
-def test_one_impossible_command_of_a_columnar_record_goes_alone(fault: str) -> None:
-    stage, _ = _confirmed()
-    good = {"kind": 1, "command_id": "a", "order_id": ID, "line": 1, "quantity": 0}
-    bad = {**good, "command_id": "b", **IMPOSSIBLE_COMMANDS[fault]}
-    items = [good, bad, {**good, "command_id": "c", "line": 2}]
-    whole = {name: [item[name] for item in items] for name in good}
-    writes = stage.decide([record("OrderCommands", {**whole, "kind": bytes(whole["kind"]), "issued_at": NOW, "actor": "load"}, 6)], NOW)
-    assert [(letter["reason"], letter["topic"], letter["offset"], letter["index"]) for letter in dead(writes)] == [("INVALID_COMMAND", "order.commands", 6, 1)]
-    assert _statuses(writes) == [(2, "SHIPPED", "CONFIRMED"), (3, "SHIPPED", "SHIPPED")]
-
-
-@pytest.mark.parametrize("fault", [fault for fault in IMPOSSIBLE_COMMANDS if fault != "unknown kind"])
-def test_an_impossible_single_command_is_a_dead_letter(fault: str) -> None:
-    change = dict(IMPOSSIBLE_COMMANDS[fault])
-    kind = {0: "CANCEL", 1: "SHIP", 2: "RETURN"}[change.pop("kind", 1)]
-    writes = _stage().decide([record("OrderCommand", order_command(kind, change.pop("order_id", ID), **change))], NOW)
-    assert [w.topic for w in writes] == [DEAD_LETTERS]
-    assert [letter["reason"] for letter in dead(writes)] == ["INVALID_COMMAND"]
+    assert statuses(writes) == [(2, "SHIPPED", "CONFIRMED"), (3, "SHIPPED", "SHIPPED"), (4, "RETURNED", "SHIPPED")]
 
 
 @pytest.mark.parametrize("kind", ["CANCEL", "SHIP", "RETURN"])
 def test_a_command_about_another_partition_s_order_is_forwarded(kind: str) -> None:
     order_id = order_at(2)
     fields = {"line": 2, "quantity": 3} if kind == "RETURN" else {}
-    writes = _stage().decide([record("OrderCommand", order_command(kind, order_id, **fields))], NOW)
+    writes = new_stage().decide([record("OrderCommand", order_command(kind, order_id, **fields))], NOW)
     (forwarded,) = writes
     assert (forwarded.topic, forwarded.partition, forwarded.key) == (ORDER_COMMANDS, 2, b"%d" % order_id)
     assert codec.decode(forwarded.value).value == order_command(kind, order_id, **fields)
@@ -222,77 +154,30 @@ def test_a_command_about_another_partition_s_order_is_forwarded(kind: str) -> No
     assert [w for w in arrived if w.topic is ORDER_COMMANDS] == []
 
 
-# -- bad input: it goes to the dead letters, and the orders around it are unharmed --------------------------------------------
-
-UNTAKEABLE: dict[str, tuple[Record, str]] = {
-    "garbage among answers": (raw(STOCK_DECISIONS, b"garbage", 2), "NOT_CONFLUENT"),
-    "garbage among commands": (raw(ORDER_COMMANDS, b"\xff" * 30, 2), "NOT_CONFLUENT"),
-    "a tombstone among commands": (raw(ORDER_COMMANDS, None, 2), "NOT_CONFLUENT"),
-    "garbage among results": (raw(PAYMENT_RESULTS, b"", 2), "NOT_CONFLUENT"),
-    "unknown schema": (raw(ORDER_COMMANDS, b"\0\xff\xff\xff\xffbody", 2), "UNKNOWN_SCHEMA"),
-    "cut short": (raw(ORDER_COMMANDS, codec.encode("OrderCommand", order_command("SHIP", ID))[:-2], 2), "UNDECODABLE"),
-    "a line among commands": (raw(ORDER_COMMANDS, codec.encode("OrderLine", line()), 2), "WRONG_RECORD"),
-    "commands among answers": (raw(STOCK_DECISIONS, codec.encode("OrderCommand", order_command("SHIP", ID)), 2), "WRONG_RECORD"),
-    "unequal columns": (record("PaymentResults", {**results({"order_id": ID}), "amount": []}, 2), "UNEQUAL_COLUMNS"),
-}
-
-
-@pytest.mark.parametrize("what", UNTAKEABLE)
-def test_what_cannot_be_taken_is_a_dead_letter(what: str) -> None:
-    bad, reason = UNTAKEABLE[what]
-    stage = _stage()
-    _paying(stage)
-    writes = stage.decide([bad, record("PaymentResults", results({"order_id": ID, "amount": 500}), 3)], NOW)
-    (letter,) = dead(writes)
-    assert (letter["stage"], letter["reason"], letter["topic"], letter["offset"], letter["index"]) == ("orders", reason, bad.topic, 2, -1)
-    assert letter["value"] == (bad.value or b"")
-    assert _statuses(writes) == [(1, "DECIDED", "CONFIRMED")]
-
-
-def test_two_orders_under_one_id_make_a_dead_letter_and_the_first_goes_on() -> None:
-    stage = _stage()
-    first, second = _two_lines()
-    other = line(order_id=ID, line=2, line_count=2, user_id="bob", product_id=product_at(3))
-    writes = stage.decide([record("StockDecisions", answers(first, other, second), 5)], NOW)
-    assert [(letter["reason"], letter["index"], letter["order_id"]) for letter in dead(writes)] == [("CONFLICTING_ORDER", 1, ID)]
-    assert _moves(writes) == [("RELEASE", ID, 2, product_at(3), 2, 3)]
-    assert len(said(writes, "PaymentRequests")) == 1
-
-
-def test_a_declined_refund_is_a_dead_letter() -> None:
-    stage, _ = _confirmed()
-    stage.decide([record("OrderCommand", order_command("SHIP", ID)), record("OrderCommand", order_command("RETURN", ID))], NOW)
-    refund = {"order_id": ID, "kind": PaymentKind.REFUND, "sequence": 1, "amount": 500, "result": PaymentResult.DECLINED, "reason": "account closed"}
-    writes = stage.decide([record("PaymentResults", results(refund), 8)], NOW)
-    (letter,) = dead(writes)
-    assert (letter["reason"], letter["order_id"], letter["topic"], letter["offset"]) == ("REFUND_DECLINED", ID, "payment.results", 8)
-    assert "account closed" in letter["detail"]
-
-
 # -- deadlines ---------------------------------------------------------------------------------------------------------------
 
 
 def test_an_order_expires_when_its_time_is_up_and_not_before() -> None:
-    stage = _stage()
-    stage.decide([record("StockDecisions", answers(_two_lines()[0]))], NOW)
+    stage = new_stage()
+    stage.decide([record("StockDecisions", answers(two_lines()[0]))], NOW)
     assert not stage.is_due(NOW + TIMEOUT - 1)
     assert stage.expire(NOW + TIMEOUT - 1) == []
     assert stage.is_due(NOW + TIMEOUT)
     writes = stage.expire(NOW + TIMEOUT)
-    assert _statuses(writes) == [(1, "DECIDED", "EXPIRED")]
-    assert _moves(writes) == [("RELEASE", ID, 1, product_at(1), 2, 1)]
+    assert statuses(writes) == [(1, "DECIDED", "EXPIRED")]
+    assert moves(writes) == [("RELEASE", ID, 1, product_at(1), 2, 1)]
     assert not stage.is_due(NOW + 10 * TIMEOUT)
 
 
 def test_a_decided_order_s_deadline_is_forgotten() -> None:
-    stage, _ = _confirmed()
+    stage, _ = confirmed()
     assert not stage.is_due(NOW + 2 * TIMEOUT)
     assert stage.deadlines == []
 
 
 def test_deadlines_are_those_of_the_first_event_and_survive_a_restart() -> None:
-    stage = _stage()
-    first, second = _two_lines()
+    stage = new_stage()
+    first, second = two_lines()
     writes = stage.decide([record("StockDecisions", answers(first))], NOW)
     writes += stage.decide([record("StockDecisions", answers(second))], NOW + 1_000)
     again = restored(KIND, HERE, writes)
@@ -303,7 +188,7 @@ def test_deadlines_are_those_of_the_first_event_and_survive_a_restart() -> None:
 
 
 def test_many_deadlines_ring_in_their_order() -> None:
-    stage = _stage()
+    stage = new_stage()
     ids = [order_at(0, n) for n in range(5)]
     for n, order_id in enumerate(ids):
         stage.decide([record("StockDecisions", answers(line(order_id=order_id, line_count=2)))], NOW - n)
@@ -312,7 +197,7 @@ def test_many_deadlines_ring_in_their_order() -> None:
 
 
 def test_an_early_cancel_is_forgotten_at_the_deadline_with_a_tombstone() -> None:
-    stage = _stage()
+    stage = new_stage()
     writes = stage.decide([record("OrderCommand", order_command("CANCEL", ID))], NOW)
     assert [row["status"] for row in said(writes, "OrderRow")] == [OrderStatus.CANCEL_PENDING]
     rung = stage.expire(NOW + TIMEOUT)
@@ -324,8 +209,7 @@ def test_an_early_cancel_is_forgotten_at_the_deadline_with_a_tombstone() -> None
 @pytest.mark.parametrize("status", OrderStatus)
 @pytest.mark.parametrize("order_id", [1, 63, 64, 2**13, 2**41 + 5, 2**63 - 1])
 def test_the_status_is_read_from_a_row_without_decoding_it(status: OrderStatus, order_id: int) -> None:
-    stage, _ = _confirmed()
-    (row,) = said([w for w in _confirmed()[1] if w.topic is ORDER_STATE][-1:], "OrderRow")
+    (row,) = said([w for w in confirmed()[1] if w.topic is ORDER_STATE][-1:], "OrderRow")
     value = codec.encode("OrderRow", {**{k: v for k, v in row.items() if k != "to"}, "order_id": order_id, "status": int(status)})
     assert second_field(value) == status
 
@@ -334,7 +218,7 @@ def test_the_status_is_read_from_a_row_without_decoding_it(status: OrderStatus, 
 
 
 def test_very_many_releases_are_several_records() -> None:
-    stage = _stage()
+    stage = new_stage()
     many = ITEMS_PER_RECORD + 10
     items = [line(order_id=order_at(0), line=1, line_count=2, quantity=1) for _ in range(many + 1)]
     writes = [w for w in stage.decide([record("StockDecisions", answers(*items))], NOW) if w.topic is STOCK_COMMANDS]
@@ -342,9 +226,9 @@ def test_very_many_releases_are_several_records() -> None:
 
 
 def test_an_order_of_a_thousand_lines_fits_its_topics() -> None:
-    stage = _stage()
+    stage = new_stage()
     items = [line(order_id=ID, line=n, line_count=1_000, product_id="\N{PARTY POPPER}" * 64, quantity=1) for n in range(1, 1_001)]
     writes = stage.decide([record("StockDecisions", answers(*items))], NOW)
     writes += stage.decide([record("PaymentResults", results({"order_id": ID, "amount": 100_000}))], NOW)
-    assert _statuses(writes) == [(1, "DECIDED", "CONFIRMED")]
+    assert statuses(writes) == [(1, "DECIDED", "CONFIRMED")]
     assert all(len(w.value or b"") < w.topic.max_message_bytes for w in writes)

@@ -1,0 +1,44 @@
+# Every target does its own set-up on a fresh Debian machine with git, make, Python 3.11 and root.
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA ?= data/online-retail-sample.csv.xz
+PYTEST_FLAGS ?=
+APT_INSTALL := apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo down lint test bench
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile
+
+venv: $(READY) ## the virtual environment .venv, with the `holdfast` command in it
+
+# Debian's Python comes without what makes a usable virtual environment; a broken .venv is made anew.
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ] && $(APT_INSTALL) python3-venv; } \
+	  || { echo 'Python cannot make virtual environments here: run `sudo apt-get install python3-venv`' >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## a real shop's orders through the whole pipeline, audited (DATA=FILE takes another file)
+	@$(BIN)/holdfast demo --data $(DATA)
+
+down: $(READY) ## stop what `make demo` left running
+	@$(BIN)/holdfast down
+
+lint: $(READY) ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint ## everything, on real servers that the tests start themselves
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+bench: $(READY) ## the measurements, on servers of their own
+	$(BIN)/python -m bench

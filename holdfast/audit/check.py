@@ -1,0 +1,55 @@
+"""The whole audit over what was read: pure, so every check can be tested without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdfast.audit.answers import Answers, check_conflicts, check_rejections
+from holdfast.audit.commands import StockCommands
+from holdfast.audit.dead_letters import DeadLetters
+from holdfast.audit.holds import Holds
+from holdfast.audit.log import Log
+from holdfast.audit.order_commands import OrderCommands
+from holdfast.audit.order_rows import check_order_rows
+from holdfast.audit.outcomes import Outcomes
+from holdfast.audit.payments import Payments
+from holdfast.audit.positions import check_positions
+from holdfast.audit.products import Products
+from holdfast.audit.report import Report
+from holdfast.audit.rows import StoreRows
+from holdfast.audit.stores import Stores
+
+
+def check(log: Log, stores: Stores | None = None, *, live: bool = False, step: Callable[[str], None] = lambda _: None) -> Report:
+    """Check every promise; without `stores` all but I6. `live` allows what is still under way."""
+    report = Report()
+    step("products")
+    products = Products(log, report, live=live)
+    products.check()
+    step("orders")
+    outcomes = Outcomes(log, report, live=live)
+    outcomes.check()
+    check_order_rows(log, report, outcomes, live=live)
+    step("holds")
+    holds = Holds(log, report, outcomes, live=live)
+    holds.check(products.reserved)
+    step("answers")
+    _check_answers(log, report, outcomes, holds, live=live)
+    step("stores")
+    if stores is not None:
+        StoreRows(log, stores, report, outcomes, live=live).check()
+    return report
+
+
+def _check_answers(log: Log, report: Report, outcomes: Outcomes, holds: Holds, *, live: bool) -> None:
+    letters = DeadLetters(log, report, live=live)
+    letters.check()
+    answers = Answers(log, report, letters, live=live)
+    answers.check()
+    check_rejections(log, report, answers, outcomes)
+    StockCommands(log, report, letters, live=live).check()
+    OrderCommands(log, report, letters, outcomes, live=live).check()
+    Payments(log, report, outcomes, holds, letters).check()
+    if not live:
+        check_conflicts(log, report, outcomes, letters)
+        check_positions(log, report)

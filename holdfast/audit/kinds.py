@@ -1,0 +1,123 @@
+"""Every violation the audit can find: its kind, the promise it breaks, and what it means."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROMISES: Final = {
+    "I1": "never oversold",
+    "I2": "one answer",
+    "I3": "all or nothing",
+    "I4": "justified refusals",
+    "I5": "nothing lost",
+    "I6": "stores follow the log",
+    "I7": "money follows the order",
+}
+
+_BY_PROMISE: Final = {
+    "I1": {
+        "version_missing": "a product's versions have a hole",
+        "version_doubled": "two changes of a product carry the same version",
+        "oversold": "a product's available, reserved or shipped went below zero",
+        "numbers_differ": "a record states other numbers of a product than its history gives",
+        "identity_broken": "available + reserved + shipped is not received - written off + returned",
+        "level_differs": "stock.levels says something else of a product than its history at that version",
+        "level_unknown": "stock.levels names a version the product never had",
+        "level_behind": "the last record of a product on stock.levels is not its last version",
+        "level_backwards": "stock.levels goes back to an earlier version of a product",
+        "level_misplaced": "a product's level is on another partition than the product's own",
+        "state_differs": "the stock stage's changelog says something else of a product than its history at that version",
+        "state_behind": "the last row of a product in the stock stage's changelog is not its last version",
+        "count_unexplained": "a COUNT corrected a product by another number than the shelf's history gives",
+    },
+    "I2": {
+        "undecided": "an order has no decision",
+        "decided_twice": "an order has more than one decision",
+        "outcome_version_missing": "an order's outcome versions have a hole",
+        "outcome_version_doubled": "two outcomes of an order carry the same version",
+        "outcome_out_of_order": "an outcome stands in the log before one of a lower version",
+        "illegal_transition": "an order or one of its lines changed in a way the transition table does not know",
+        "outcome_without_order": "an outcome of an order that has no line on orders",
+        "outcome_changed": "a later outcome of an order says something else of what cannot change",
+        "outcome_misplaced": "an order's outcome is on another partition than the order's own",
+        "wrong_refusal": "an outcome gives a reason that does not belong to its status",
+        "row_differs": "the orders stage's changelog says something else of an order than its outcome of that version",
+        "row_behind": "the orders stage's changelog has not the order's last version",
+    },
+    "I3": {
+        "confirmed_without_hold": "a confirmed order does not hold one of its lines",
+        "hold_not_released": "units are still held that no open or confirmed order is entitled to",
+        "resolved_twice": "a hold was released or shipped more than once",
+        "resolved_without_hold": "units were released, shipped or returned that were never held for that line",
+        "shipped_unconfirmed": "units were shipped for a line that its order does not call shipped",
+        "line_differs": "an order's outcome says something else of a line than the stock stage",
+        "reserved_differs": "a product's reserved units are not the sum of the lines held by open and confirmed orders",
+        "returned_differs": "more or other units came back to the shelf than the order's outcome says",
+    },
+    "I4": {
+        "refused_with_stock": "a line was refused for stock though enough was available",
+        "refused_not_frozen": "a line was refused as frozen though its product was not",
+        "held_though_frozen": "a line was held though its product was frozen",
+        "wrong_line_refusal": "a line was refused as invalid, or held, against the rules for lines",
+        "rejected_without_refusal": "an order was rejected though none of its lines was refused, or with another reason",
+        "command_refused_unjustly": "a command about a product was refused though nothing was in its way",
+    },
+    "I5": {
+        "line_unanswered": "a line on orders was neither answered nor dead-lettered",
+        "line_answered_twice": "a line on orders was answered more than once",
+        "line_answered_and_dead": "a valid line was answered and is a dead letter as well",
+        "invalid_line_not_dead": "an invalid line is not in the dead letters",
+        "answer_without_line": "an answer points at a line that is not there",
+        "answer_differs": "an answer says something else than the line it points at",
+        "line_on_wrong_partition": "a line was answered on a partition that is not its product's",
+        "line_not_forwarded": "a line on the wrong partition does not appear again on its right one",
+        "command_unanswered": "a command about a product was neither answered nor dead-lettered, and is no repeat",
+        "command_answered_twice": "a command about a product was answered more than once",
+        "command_carried_out_twice": "a repeated command about a product was carried out again",
+        "movement_without_command": "an answer points at a stock command that is not there",
+        "movement_differs": "an answer says something else than the stock command it points at",
+        "order_command_unanswered": "a command about an order left no trace",
+        "refusal_without_command": "a refusal answers a command about an order that is not there",
+        "change_without_command": "an order was cancelled, shipped or returned without a command",
+        "payment_unanswered": "a payment request has no result",
+        "payment_answered_twice": "a payment request has more than one result",
+        "payment_asked_twice": "the same charge or refund was requested twice",
+        "payment_without_request": "a payment result answers a request that is not there",
+        "payment_differs": "a payment result says something else than its request",
+        "undecodable_not_dead": "a record that cannot be decoded, or does not belong on its topic, is not in the dead letters",
+        "dead_letter_without_record": "a dead letter names a record that is not there",
+        "dead_letter_differs": "a dead letter does not carry its record as it was",
+        "dead_letter_doubled": "a stage gave up the same item twice",
+        "conflict_not_dead": "a held line that contradicts its order was not reported as a dead letter",
+        "order_command_not_forwarded": "a command about an order on the wrong partition does not appear again on its right one",
+        "command_not_forwarded": "a command about a product on the wrong partition does not appear again on its right one",
+        "position_behind": "a task's recorded position lies before records of its input",
+        "position_ahead": "a task's recorded position lies beyond the end of its input",
+    },
+    "I6": {
+        "store_row_missing": "a row is missing from MySQL",
+        "store_row_extra": "MySQL has a row that nothing in the log accounts for",
+        "store_row_differs": "a MySQL row differs from the log",
+        "cache_missing": "a hash is missing from Redis",
+        "cache_extra": "Redis has a hash that nothing in the log accounts for",
+        "cache_differs": "a Redis hash differs from the log",
+    },
+    "I7": {
+        "paid_twice": "an order was charged more than once",
+        "money_kept": "an order that is not confirmed, or came back in full, keeps money",
+        "not_paid": "a confirmed order was not paid",
+        "paid_other_amount": "an order was charged another amount than its lines cost",
+        "charged_otherwise": "a charge names another amount, currency, token or user than its order",
+        "refund_without_payment": "a refund names an attempt that was not paid",
+        "refund_exceeds_payment": "more was refunded than was paid",
+        "refund_out_of_sequence": "an order's refunds are not numbered 1, 2, 3, ...",
+        "refunds_differ_from_returns": "what was refunded is not the returned units times their price",
+        "outcome_money_differs": "an order's outcome says something else of its money than the payment results",
+        "wrong_result": "a charge or refund has a result that does not belong to it",
+    },
+}
+
+KINDS: Final = {kind: promise for promise, kinds in _BY_PROMISE.items() for kind in kinds}
+"""Kind -> promise."""
+MEANINGS: Final = {kind: meaning for kinds in _BY_PROMISE.values() for kind, meaning in kinds.items()}
+"""Kind -> what it means."""

@@ -1,0 +1,173 @@
+"""The topics as the audit read them, decoded and in memory. Fills from bytes, so tests need no broker."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from holdfast.audit.table import Place, Table
+from holdfast.audit.wire import UndecodableError, decode
+from schemas import topics
+from schemas.outcomes import OrderCommandKind, StockCommandKind
+from schemas.topics import POSITIONS_KEY, Topic
+
+READ: Final = (
+    topics.STOCK_LEVELS,
+    topics.ORDER_OUTCOMES,
+    topics.DEAD_LETTERS,
+    topics.PAYMENT_RESULTS,
+    topics.PAYMENT_REQUESTS,
+    topics.STOCK_DECISIONS,
+    topics.STOCK_COMMANDS,
+    topics.ORDER_COMMANDS,
+    topics.ORDERS,
+    topics.STOCK_STATE,
+    topics.ORDER_STATE,
+    topics.PAYMENT_STATE,
+)
+"""Everything the audit reads; payment.state only for the tasks' positions."""
+
+CHANGELOGS: Final = (topics.STOCK_STATE, topics.ORDER_STATE, topics.PAYMENT_STATE)
+
+
+OUTCOME_LINE: Final = {
+    **{"line": "int", "product_id": "string", "quantity": "long", "unit_price": "long"},
+    **{"status": "string", "refusal": "string", "returned": "long"},
+}
+
+
+COMPARED_BYTES: Final = 16 * 1024
+"""Of a record that was given up and its dead letter: a very large one is cut there."""
+
+
+class BadRecord(NamedTuple):
+    """A record that does not belong: undecodable, or of a kind its topic does not carry."""
+
+    place: Place
+    topic: str
+    why: str
+    head: bytes
+    size: int
+
+
+class Row(NamedTuple):
+    """The last changelog record of a key, still encoded."""
+
+    partition: int
+    offset: int
+    value: bytes
+
+
+class Log:
+    """All topics. `partitions` is the common partition count; `prefix` goes before every topic's name."""
+
+    def __init__(self, partitions: int, prefix: str = "") -> None:
+        self.partitions = partitions
+        self.prefix = prefix
+        named = {topic: topic.named(prefix) for topic in topics.ALL}
+        self.lines = Table.columnar(named[topics.ORDERS], "OrderLines")
+        self.stock_commands = Table.columnar(named[topics.STOCK_COMMANDS], "StockCommands")
+        self.decisions = Table.columnar(named[topics.STOCK_DECISIONS], "StockDecisions")
+        self.movements = Table.columnar(named[topics.STOCK_DECISIONS], "StockMovements")
+        self.levels = Table.single(named[topics.STOCK_LEVELS], "StockLevel")
+        self.order_commands = Table.columnar(named[topics.ORDER_COMMANDS], "OrderCommands")
+        self.outcomes = Table.single(named[topics.ORDER_OUTCOMES], "OrderOutcome", first_line="long", lines="int")
+        self.outcome_lines = Table(named[topics.ORDER_OUTCOMES], OUTCOME_LINE, {})
+        self.refused_commands = Table.single(named[topics.ORDER_OUTCOMES], "OrderCommandRefused")
+        self.requests = Table.columnar(named[topics.PAYMENT_REQUESTS], "PaymentRequests")
+        self.results = Table.columnar(named[topics.PAYMENT_RESULTS], "PaymentResults")
+        self.dead_letters = Table.single(named[topics.DEAD_LETTERS], "DeadLetter", digest="long", size="long")
+        self.bad: list[BadRecord] = []
+        self.rows: dict[str, dict[bytes, Row]] = {topic.name: {} for topic in CHANGELOGS}
+        self.positions: dict[tuple[str, int], dict[str, int]] = {}
+        """(changelog, partition) -> input topic -> next offset to read."""
+        self.last: dict[tuple[str, int], int] = {}
+        """(topic, partition) -> offset of the last record read."""
+        self.ends: dict[tuple[str, int], int] = {}
+        """(topic, partition) -> where the partition ended; behind the last record, for a transaction's end has an offset too."""
+        self.records = 0
+        self._take = self._takers()
+
+    def _takers(self) -> dict[str, Callable[[int, int, dict[str, Any], int], None]]:
+        return {
+            "OrderLine": _one(self.lines),
+            "OrderLines": self.lines.add,
+            "StockCommand": _one(self.stock_commands, StockCommandKind),
+            "StockCommands": self.stock_commands.add,
+            "StockDecisions": self.decisions.add,
+            "StockMovements": self.movements.add,
+            "StockLevel": _one(self.levels),
+            "OrderCommand": _one(self.order_commands, OrderCommandKind),
+            "OrderCommands": self.order_commands.add,
+            "OrderOutcome": self._outcome,
+            "OrderCommandRefused": _one(self.refused_commands),
+            "PaymentRequests": self.requests.add,
+            "PaymentResults": self.results.add,
+            "DeadLetter": self._dead_letter,
+        }
+
+    def add(self, topic: Topic, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
+        """Take one record; a partition's records come in the order of their offsets."""
+        self.records += 1
+        self.last[topic.name, partition] = offset
+        try:
+            if topic.name in self.rows:
+                self._changelog(topic, Row(partition, offset, value or b""), key or b"")
+            else:
+                name, fields, size = decode(value)
+                self._take[_belonging(name, topic)](partition, offset, fields, size)
+        except UndecodableError as error:
+            place = Place(topic.named(self.prefix), partition, offset)
+            self.bad.append(BadRecord(place, topic.name, str(error), (value or b"")[:COMPARED_BYTES], len(value or b"")))
+
+    def _changelog(self, topic: Topic, row: Row, key: bytes) -> None:
+        if key == POSITIONS_KEY:
+            _, fields, _ = decode(row.value)
+            self.positions[topic.name, row.partition] = dict(zip(fields["topic"], fields["offset"], strict=True))
+        elif topic is topics.PAYMENT_STATE:
+            return
+        elif row.value:
+            self.rows[topic.name][key] = row
+        else:
+            self.rows[topic.name].pop(key, None)
+
+    def _outcome(self, partition: int, offset: int, fields: dict[str, Any], _size: int) -> None:
+        lines = fields["lines"]
+        self.outcomes.add_one(partition, offset, {**fields, "first_line": len(self.outcome_lines), "lines": len(lines)})
+        self.outcome_lines.add(partition, offset, {field: [line[field] for line in lines] for field in OUTCOME_LINE}, len(lines))
+
+    def _dead_letter(self, partition: int, offset: int, fields: dict[str, Any], _size: int) -> None:
+        self.dead_letters.add_one(partition, offset, {**fields, "digest": digest_of(fields["value"]), "size": len(fields["value"])})
+
+    def in_flight(self, first: Mapping[tuple[str, int], int]) -> None:
+        """Say from which offset on (topic name, partition) records are in flight: evidence, but no claims."""
+        by_name = {topic.named(self.prefix): topic.name for topic in topics.ALL}
+        for table in self.tables():
+            table.in_flight_from = {p: offset for (topic, p), offset in first.items() if topic == by_name[table.topic]}
+
+    def tables(self) -> list[Table]:
+        """Return every table."""
+        return [table for table in vars(self).values() if isinstance(table, Table)]
+
+    def tables_of(self, topic: str) -> list[Table]:
+        """Return the tables that hold records of a topic, named without prefix; empty for a topic that is not read."""
+        return [table for table in self.tables() if table.topic == self.prefix + topic]
+
+
+def _belonging(name: str, topic: Topic) -> str:
+    if name not in topic.records:
+        raise UndecodableError(f"a {name} does not belong on {topic.name}")
+    return name
+
+
+def digest_of(value: bytes) -> int:
+    """Return 8 bytes of BLAKE2b over the first COMPARED_BYTES as a signed number."""
+    return int.from_bytes(hashlib.blake2b(value[:COMPARED_BYTES], digest_size=8).digest(), "big", signed=True)
+
+
+def _one(table: Table, kinds: Any = None) -> Callable[[int, int, dict[str, Any], int], None]:
+    def take(partition: int, offset: int, fields: dict[str, Any], _size: int) -> None:
+        table.add_one(partition, offset, fields if kinds is None else {**fields, "kind": int(kinds[fields["kind"]])})
+
+    return take

@@ -1,0 +1,156 @@
+"""Reads the topics: consumers of its own, read_committed, from the start to the ends as they were when it began.
+
+The ends are high watermarks, so a transaction that was open then is waited for, not left out. But a system that moves
+(`live`) cannot be looked at all at once: a product's version 5 may be seen, and its version 4, in another partition, not
+yet. So there the last stable offsets are noted first and the high watermarks after them, topics further down before
+those they follow from. What lies before a last stable offset was committed, with everything it follows from, before any
+watermark was looked at; so all of that is read. What lies between the two is evidence for the rest, and nothing is asked
+of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import admin as admin_api
+from confluent_kafka.admin import AdminClient
+
+from holdfast.audit.errors import CannotCheckError
+from holdfast.audit.log import READ, Log
+from schemas.topics import Topic
+
+TIMEOUT_S: Final = 20.0
+STALL_S: Final = 90.0
+"""Longer than any transaction may stay open: after that the broker aborts it."""
+MESSAGES: Final = 10_000
+Partition = tuple[str, int]
+"""Topic without prefix, partition."""
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and out of how much."""
+
+
+def read_log(kafka: str, prefix: str, *, live: bool, progress: Progress) -> Log:
+    """Read everything the audit needs; raises CannotCheckError."""
+    settings: dict[str, str | int | float | bool] = {"bootstrap.servers": kafka, "log_level": 2}
+    try:
+        admin = AdminClient(settings)
+        log = Log(_partitions(admin, kafka, prefix), prefix)
+        settled = ends(admin, log, IsolationLevel.READ_COMMITTED) if live else {}
+        log.ends = ends(admin, log, IsolationLevel.READ_UNCOMMITTED)
+        _check_whole(admin, log)
+        _read(Consumer({**settings, **_READING}), log, progress)
+    except KafkaException as error:
+        raise CannotCheckError(f"Kafka at {kafka} failed: {error.args[0]}") from error
+    if live:
+        log.in_flight(settled)
+    return log
+
+
+_READING: Final[dict[str, str | int | float | bool]] = {
+    "group.id": "holdfast-audit",  # never joined: partitions are assigned, nothing is committed
+    "isolation.level": "read_committed",
+    "enable.partition.eof": True,
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "fetch.message.max.bytes": 8 * 1024 * 1024,
+    "queued.max.messages.kbytes": 32 * 1024,
+}
+
+
+def _partitions(admin: AdminClient, kafka: str, prefix: str) -> int:
+    """Return the topics' common partition count."""
+    try:
+        known = admin.list_topics(timeout=TIMEOUT_S).topics
+    except KafkaException as error:
+        raise CannotCheckError(f"Kafka at {kafka} does not answer: {error.args[0]}; is it running (`holdfast status`)?") from error
+    missing = [topic.named(prefix) for topic in READ if topic.named(prefix) not in known]
+    if missing:
+        names = ", ".join(missing)
+        raise CannotCheckError(f"topics missing at {kafka}: {names}; is HOLDFAST_TOPIC_PREFIX ({prefix!r}) right? `holdfast topics create` makes them")
+    counts = {topic.named(prefix): len(known[topic.named(prefix)].partitions) for topic in READ}
+    if len(set(counts.values())) != 1:
+        raise CannotCheckError(f"the topics must have one partition count, they have {counts}")
+    return next(iter(counts.values()))
+
+
+def ends(admin: AdminClient, log: Log, isolation: IsolationLevel) -> dict[Partition, int]:
+    """Return every partition's end, topic by topic in the order of READ: last stable offsets or high watermarks."""
+    found: dict[Partition, int] = {}
+    for topic in READ:
+        found |= _offsets(admin, log, topic, _LATEST, isolation)
+    return found
+
+
+def _offsets(admin: AdminClient, log: Log, topic: Topic, spec: Any, isolation: IsolationLevel) -> dict[Partition, int]:
+    asked = {TopicPartition(topic.named(log.prefix), p): spec for p in range(log.partitions)}
+    answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=TIMEOUT_S)
+    return {(topic.name, at.partition): answer.result().offset for at, answer in answers.items()}
+
+
+_API: Final[Any] = admin_api  # OffsetSpec is public, but not typed
+_LATEST: Final = _API.OffsetSpec.latest()
+_EARLIEST: Final = _API.OffsetSpec.earliest()
+
+
+def _check_whole(admin: AdminClient, log: Log) -> None:
+    """What was deleted from a topic cannot be checked, nor what followed from it."""
+    starts: dict[Partition, int] = {}
+    for topic in READ:
+        if not topic.compacted:
+            starts |= _offsets(admin, log, topic, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
+    cut = [f"{topic} partition {partition} begins at offset {start}" for (topic, partition), start in starts.items() if start > 0]
+    if cut:
+        raise CannotCheckError(f"records were deleted, the history is not whole: {'; '.join(cut)}")
+
+
+def _read(consumer: Consumer, log: Log, progress: Progress) -> None:
+    names = {topic.named(log.prefix): topic for topic in READ}
+    left = {place: end for place, end in log.ends.items() if end > 0}
+    total, at = sum(left.values()), dict.fromkeys(left, 0)
+    moved = time.monotonic()
+    try:
+        consumer.assign([TopicPartition(names_of(log, topic), partition, 0) for topic, partition in left])
+        while left:
+            messages = consumer.consume(MESSAGES, 0.5)
+            before = sum(at.values())
+            _take(messages, log, names, left, at)
+            progress("reading topics", sum(at.values()), total)
+            if sum(at.values()) > before:
+                moved = time.monotonic()
+            elif time.monotonic() - moved > STALL_S:
+                raise CannotCheckError(_stalled(left, at))
+    finally:
+        consumer.close()
+
+
+def names_of(log: Log, topic: str) -> str:
+    """Return a topic's name on the brokers."""
+    return log.prefix + topic
+
+
+def _take(messages: Iterable[Message], log: Log, names: Mapping[str, Topic], left: dict[Partition, int], at: dict[Partition, int]) -> None:
+    for message in messages:
+        topic, offset = names[str(message.topic())], int(message.offset() or 0)
+        place = topic.name, int(message.partition() or 0)
+        end = left.get(place)
+        if end is None:
+            continue
+        error = message.error()
+        if error is None:
+            if offset < end:
+                log.add(topic, place[1], offset, message.key(), message.value())
+            offset += 1
+        elif error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        at[place] = min(max(offset, at[place]), end)
+        if offset >= end:
+            del left[place]
+
+
+def _stalled(left: Mapping[Partition, int], at: Mapping[Partition, int]) -> str:
+    where = ", ".join(f"{topic} partition {partition} at {at[topic, partition]} of {end}" for (topic, partition), end in left.items())
+    return f"nothing could be read for {STALL_S:.0f} s (a transaction that stays open?): {where}"

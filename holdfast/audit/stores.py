@@ -1,0 +1,85 @@
+"""MySQL and Redis as the audit read them: every row and hash of schemas/views.py, in columns. Times in ms."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from holdfast.audit.table import Place, Table
+from schemas import views
+
+TEXTS: Final = frozenset({"product_id", "user_id", "status", "refusal", "currency"})
+LINE_FIELDS: Final = ("line", "product_id", "quantity", "unit_price", "status", "refusal", "returned")
+"""Of each line in a hash's `lines`."""
+MYSQL: Final = {
+    views.PRODUCTS: views.PRODUCT_COLUMNS,
+    views.USERS: views.USER_COLUMNS,
+    views.ORDERS: views.ORDER_COLUMNS,
+    views.ORDER_LINES: views.ORDER_LINE_COLUMNS,
+}
+HASHES: Final = {"stock": views.PRODUCT_COLUMNS, "order": (*views.ORDER_COLUMNS, "lines")}
+"""First part of the key -> fields of the hash."""
+
+
+def new_table(name: str, columns: Sequence[str]) -> Table:
+    """Make an empty table for rows of a store."""
+    return Table(name, {column: "string" if column in TEXTS else "long" for column in columns}, {})
+
+
+@dataclass
+class Stores:
+    """Both stores. `cache["order"]["lines"]` is a digest of the hash's lines, see `digest_of_lines`."""
+
+    mysql: dict[str, Table] = field(default_factory=lambda: {name: new_table(f"mysql:{name}", columns) for name, columns in MYSQL.items()})
+    cache: dict[str, Table] = field(default_factory=lambda: {name: new_table(f"redis:{name}", fields) for name, fields in HASHES.items()})
+    malformed: list[tuple[Place, str]] = field(default_factory=list)
+    """Hashes that are no product or order at all, and why."""
+
+    def add_rows(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Take rows of a MySQL table, values in the order of its columns."""
+        if rows:
+            columns = dict(zip(MYSQL[table], zip(*rows, strict=True), strict=True))
+            self.mysql[table].add(0, len(self.mysql[table].offset), columns, len(rows))
+
+    def add_hash(self, key: str, fields: Mapping[str, str] | None) -> None:
+        """Take a Redis hash; None: the key holds something else."""
+        kind, _, name = key.partition(":")
+        try:
+            values = _typed(HASHES[kind], fields)
+            if str(values["product_id" if kind == "stock" else "order_id"]) != name:
+                raise ValueError("key and hash name different things")
+        except ValueError as error:
+            self.malformed.append((Place(f"redis:{key}"), str(error)))
+        else:
+            self.cache[kind].add_one(0, len(self.cache[kind]), values)
+
+
+def _typed(names: Sequence[str], fields: Mapping[str, str] | None) -> dict[str, Any]:
+    if fields is None:
+        raise ValueError("not a hash")
+    if set(fields) != set(names):
+        raise ValueError(f"fields missing: {sorted(set(names) - set(fields))}, not known: {sorted(set(fields) - set(names))}")
+    return {name: _value(name, fields[name]) for name in names}
+
+
+def _value(name: str, text: str) -> str | int:
+    if name == "lines":
+        return digest_of_lines(_lines(text))
+    return text if name in TEXTS else int(text)
+
+
+def _lines(text: str) -> Iterable[Mapping[str, Any]]:
+    try:
+        return msgspec.json.decode(text, type=list[dict[str, Any]])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"lines: {error}") from error
+
+
+def digest_of_lines(lines: Iterable[Mapping[str, Any]]) -> int:
+    """Return 8 bytes that stand for an order's lines, whatever the order and spacing of their JSON."""
+    canonical = [[line.get(name) for name in LINE_FIELDS] + sorted(set(line) - set(LINE_FIELDS)) for line in lines]
+    return int.from_bytes(hashlib.blake2b(msgspec.json.encode(canonical), digest_size=8).digest(), "big", signed=True)

@@ -1,0 +1,1 @@
+"""One module per family of commands; `holdfast/cli.py` lists them."""

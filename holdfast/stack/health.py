@@ -1,0 +1,59 @@
+"""Does a server answer? Asked with the clients that will use it."""
+
+import socket
+from collections.abc import Callable
+
+from holdfast.stack.endpoints import MysqlAddress
+from holdfast.stack.errors import NotHealthyError
+
+TIMEOUT_S = 3.0
+
+
+def check_kafka(bootstrap: str) -> None:
+    """Raise NotHealthyError unless a broker at `bootstrap` (host:port, ...) lists its topics."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
+    _check_port(host, int(port))
+    settings: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap, "socket.timeout.ms": int(TIMEOUT_S * 1000), "log_level": 2}
+    try:
+        AdminClient(settings).list_topics(timeout=TIMEOUT_S)
+    except KafkaException as error:
+        raise NotHealthyError(f"Kafka at {bootstrap} does not answer: {error}") from error
+
+
+def check_mysql(url: str) -> None:
+    """Raise NotHealthyError unless the database at `url` lets us in and answers."""
+    import pymysql
+
+    at = MysqlAddress.parse(url)
+    try:
+        connection = pymysql.connect(host=at.host, port=at.port, user=at.user, password=at.password, database=at.database, connect_timeout=3)
+        connection.ping(reconnect=False)
+        connection.close()
+    except pymysql.MySQLError as error:
+        raise NotHealthyError(f"the database {at.database} at {at.host}:{at.port} does not answer: {error}") from error
+
+
+def check_redis(url: str) -> None:
+    """Raise NotHealthyError unless the Redis at `url` answers a PING; one still loading its file does not."""
+    import redis
+
+    try:
+        with redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        # The URL may hold a password; the client's own message names the host and port.
+        raise NotHealthyError(f"Redis does not answer: {error}") from error
+
+
+CHECKS: dict[str, Callable[[str], None]] = {"kafka": check_kafka, "mysql": check_mysql, "redis": check_redis}
+
+
+def _check_port(host: str, port: int) -> None:
+    # librdkafka waits longer and longer between its attempts and logs each; a plain connect costs nothing.
+    try:
+        socket.create_connection((host, port), TIMEOUT_S).close()
+    except OSError as error:
+        raise NotHealthyError(f"nothing listens at {host}:{port}: {error}") from error

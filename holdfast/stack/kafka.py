@@ -1,0 +1,138 @@
+"""Apache Kafka as one KRaft node, from the jars of Maven Central."""
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.stack import packages
+from holdfast.stack.errors import StackError
+from holdfast.stack.files import last_lines, locked, write_atomically
+from holdfast.stack.home import Home
+
+POM = Path(__file__).with_name("kafka.pom.xml")
+LOGGING = Path(__file__).with_name("kafka.log4j2.properties")
+HEAP = ("-Xms256m", "-Xmx768m")
+# Two cores: the serial collector has no helper threads that compete with the broker's own.
+COLLECTOR = "-XX:+UseSerialGC"
+
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name": "BROKER",
+    "controller.listener.names": "CONTROLLER",
+    # A topic that nobody created is a mistake in a name; it must not come into being with one partition.
+    "auto.create.topics.enable": "false",
+    "default.replication.factor": "1",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "8",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    # The log is the truth: it is kept until somebody says otherwise, and so are the positions in it.
+    "log.retention.ms": "-1",
+    "log.retention.bytes": "-1",
+    "offsets.retention.minutes": str(365 * 24 * 60),
+    "log.cleaner.enable": "true",
+    "log.cleaner.dedupe.buffer.size": str(64 * 1024 * 1024),
+    "message.max.bytes": str(4 * 1024 * 1024),
+    "replica.fetch.max.bytes": str(4 * 1024 * 1024),
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "num.recovery.threads.per.data.dir": "2",
+    "background.threads": "4",
+}
+
+
+def new_cluster_id() -> str:
+    """A cluster ID as Kafka writes them: a UUID's 16 bytes in URL-safe base64."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def jars(home: Home) -> Path:
+    """The folder of the pinned jars, fetched by Maven when not there yet; another pom is another folder."""
+    folder = home.cache / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
+    with locked(home.cache / "kafka.lock"):
+        if not folder.exists():
+            _fetch(folder, home.log("kafka-jars"))
+    return folder
+
+
+def _fetch(folder: Path, log: Path) -> None:
+    maven = packages.require("mvn")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    command = [maven, "-B", "-ntp", "-C", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
+    with log.open("w") as output:
+        done = subprocess.run(command, check=False, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise StackError(f"Maven could not fetch Kafka's jars ({log}):\n{last_lines(log)}")
+    partial.rename(folder)
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """The broker of a home. `ports` needs `kafka` (clients) and `kafka-controller`."""
+
+    home: Home
+    ports: dict[str, int]
+
+    def endpoint(self) -> str:
+        """The bootstrap address, host:port."""
+        return f"127.0.0.1:{self.ports['kafka']}"
+
+    def prepare(self) -> None:
+        """Fetch the jars, write the configuration, format the storage once."""
+        packages.require("java")
+        jars(self.home)
+        self.home.data("kafka").mkdir(mode=0o700, exist_ok=True)
+        write_atomically(self._configuration, self._properties().encode())
+        if not (self._logs / "meta.properties").exists():
+            self._format()
+
+    def command(self) -> list[str]:
+        """The broker's command line."""
+        return [*self._java(*HEAP, COLLECTOR, f"-Dlog4j2.configurationFile={LOGGING}"), "kafka.Kafka", self._config]
+
+    @property
+    def _logs(self) -> Path:
+        return self.home.data("kafka") / "logs"
+
+    @property
+    def _configuration(self) -> Path:
+        return self.home.data("kafka") / "server.properties"
+
+    @property
+    def _config(self) -> str:
+        return str(self._configuration)
+
+    def _java(self, *options: str) -> list[str]:
+        return [packages.require("java"), *options, "-cp", f"{jars(self.home)}{os.sep}*"]
+
+    def _properties(self) -> str:
+        clients, controller = self.endpoint(), f"127.0.0.1:{self.ports['kafka-controller']}"
+        own = {
+            "listeners": f"BROKER://{clients},CONTROLLER://{controller}",
+            "advertised.listeners": f"BROKER://{clients}",
+            "controller.quorum.voters": f"1@{controller}",
+            "log.dirs": str(self._logs),
+        }
+        return "".join(f"{name}={value}\n" for name, value in (SETTINGS | own).items())
+
+    def _format(self) -> None:
+        log = self.home.log("kafka-format")
+        command = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
+        with log.open("w") as output:
+            done = subprocess.run([*command, "-t", new_cluster_id(), "-c", self._config], check=False, stdout=output, stderr=output)
+        if done.returncode:
+            raise StackError(f"Kafka's storage could not be formatted ({log}):\n{last_lines(log)}")

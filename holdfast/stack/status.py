@@ -1,0 +1,117 @@
+"""What `holdfast status` says."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+
+from holdfast.stack.endpoints import Endpoints, MysqlAddress, endpoints
+from holdfast.stack.errors import NoStackError, StackError
+from holdfast.stack.files import read_json
+from holdfast.stack.home import Home
+from holdfast.stack.processes import is_alive
+from holdfast.stack.state import ProcessState, StackState, read_state
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """What a process of the pipeline writes of itself to `<HOLDFAST_RUN_DIR>/<kind>-<pid>.json`: the partitions
+    it works on by stage."""
+
+    kind: str
+    pid: int
+    partitions: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One process; `partitions` as `stage-partition`."""
+
+    kind: str
+    name: str
+    pid: int
+    status: str
+    restarts: int
+    partitions: list[str]
+    log: str
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """The endpoints, if known, and the live processes; `problem` is what is wrong, if anything."""
+
+    runs: bool
+    endpoints: Endpoints | None
+    processes: list[ProcessStatus]
+    problem: str = ""
+
+    def document(self) -> dict[str, object]:
+        """The status for programs; `mysql` in its parts, with the password."""
+        known = self.endpoints
+        return {
+            "kafka": known.kafka if known else None,
+            "mysql": asdict(MysqlAddress.parse(known.mysql)) if known else None,
+            "redis": known.redis if known else None,
+            "processes": [asdict(process) for process in self.processes],
+            "problem": self.problem or None,
+        }
+
+    def addresses(self) -> dict[str, str]:
+        """The endpoints for people: without passwords."""
+        if self.endpoints is None:
+            return {}
+        at = MysqlAddress.parse(self.endpoints.mysql)
+        mysql = f"mysql://{at.user}@{at.host}:{at.port}/{at.database}"
+        scheme, _, rest = self.endpoints.redis.partition("://")
+        return {"kafka": self.endpoints.kafka, "mysql": mysql, "redis": f"{scheme}://{rest.rpartition('@')[2]}"}
+
+
+def stack_status(home: Home, environ: Mapping[str, str] = os.environ) -> StackStatus:
+    """What runs in `home`, and which endpoints commands started here and now would use."""
+    state = read_state(home)
+    processes = _processes(home, state)
+    try:
+        known = endpoints(home, environ)
+    except NoStackError:
+        known = None
+    return StackStatus(bool(processes) or known is not None, known, processes, _problem(state, processes))
+
+
+def _processes(home: Home, state: StackState | None) -> list[ProcessStatus]:
+    found = [(each, each.process) for each in state.processes] if state else []
+    return [
+        ProcessStatus(each.kind, each.name, process.pid, each.status, each.restarts, _partitions(home, each), each.log)
+        for each, process in found
+        if process and is_alive(process)
+    ]
+
+
+def _partitions(home: Home, each: ProcessState) -> list[str]:
+    pid = each.process.pid if each.process else 0
+    try:
+        said = read_json(home.run / f"{each.kind}-{pid}.json", RunFile)
+    except StackError:
+        return []
+    owned = said.partitions if said else {}
+    return [f"{stage}-{partition}" for stage in sorted(owned) for partition in sorted(owned[stage])]
+
+
+def in_ranges(partitions: list[str]) -> str:
+    """`stage-partition` names for people: `orders 0-3 6, stock 0`."""
+    stages: dict[str, list[int]] = {}
+    for name in partitions:
+        stage, _, number = name.rpartition("-")
+        stages.setdefault(stage, []).append(int(number))
+    return ", ".join(f"{stage} {' '.join(_ranges(numbers))}" for stage, numbers in stages.items())
+
+
+def _ranges(numbers: list[int]) -> list[str]:
+    # What stays the same along a run of neighbours is the difference between a number and its place.
+    runs = [list(run) for _, run in groupby(enumerate(sorted(numbers)), key=lambda at: at[1] - at[0])]
+    return [f"{run[0][1]}-{run[-1][1]}" if len(run) > 1 else str(run[0][1]) for run in runs]
+
+
+def _problem(state: StackState | None, processes: list[ProcessStatus]) -> str:
+    if state and processes and not is_alive(state.supervisor):
+        return "the supervisor is gone: run `holdfast up` to start again where it left off, or `holdfast down`"
+    return state.error if state else ""

@@ -1,0 +1,235 @@
+"""Loads a file of invoices into the log: survey, opening stock, then everything in file order; resumable at any moment."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from ingest.backfill_plan import Chunk, Counts, PlannedReturn, Planner, Survey, check_repeatable, chunks, opening
+from ingest.config import IngestConfig
+from ingest.errors import BrokerUnavailableError, ConfigError, FileError
+from ingest.load_state import LoadState, Progress, load_state, resume
+from ingest.log_writer import LogWriter
+from ingest.order_ids import OrderIds, clock_ms
+from ingest.retail_file import RetailFile
+from ingest.retail_rows import is_service
+from ingest.sender import Sender
+from ingest.taken import PATIENCE_S, QUIET_S, wait_until_quiet, wait_until_taken
+from schemas.topics import ORDER_OUTCOMES
+
+DEFAULT_SOURCE: Final = "online-retail"
+DEFAULT_SHARE: Final = Decimal("0.9")
+CHUNK_ROWS: Final = 4_000
+"""Rows planned, bound and sent together: enough for full records to every partition."""
+SAVE_EVERY_S: Final = 0.5
+ACK_TIMEOUT_S: Final = 60.0
+_LISTEN_ROWS: Final = 2_000
+_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+
+
+class Listener(Protocol):
+    """Hears how a load goes on: a phase (reading, opening, sending, settling), and how much of how much is done."""
+
+    def __call__(self, phase: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to load and how. `share`: opening stock as a share of demand, None for that of the load begun before, or 0.9.
+
+    `rate`: rows per second at most. `resend`: send everything again, under the same IDs.
+    """
+
+    path: Path
+    source: str = DEFAULT_SOURCE
+    share: Decimal | None = None
+    rate: float | None = None
+    resend: bool = False
+    patience_s: float = PATIENCE_S
+    quiet_s: float = QUIET_S
+
+    def __post_init__(self) -> None:
+        if not _SOURCE.fullmatch(self.source):
+            raise ConfigError(f"--source is {self.source!r}: use up to 32 letters, digits, dots, dashes and underscores")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a load did. `counts` are of the whole file; `rows_sent` are those of this run, after `resumed_at` rows of earlier ones."""
+
+    source: str
+    counts: Counts
+    products: int
+    services: int
+    opening_units: int
+    rows_sent: int = 0
+    resumed_at: int = 0
+    already_loaded: bool = False
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as one flat JSON object."""
+        own = {k: v for k, v in vars(self).items() if k not in {"counts", "source", "seconds"}}
+        return {"source": self.source, **self.counts.as_dict(), **own, "seconds": round(self.seconds, 3)}
+
+
+def dry_run(wish: Wish, listen: Listener) -> Report:
+    """Plan a whole file and count, without any server; raises FileError."""
+    began, file, counts = time.monotonic(), RetailFile(wish.path), Counts()
+    survey = _survey(file, listen)
+    share = DEFAULT_SHARE if wish.share is None else wish.share
+    _count(file, survey, wish, counts)
+    return replace(_report(wish, survey, share, counts), seconds=time.monotonic() - began)
+
+
+def load(where: Callable[[], IngestConfig], wish: Wish, listen: Listener) -> Report:
+    """Load a file, or what is left of it; raises FileError, LoadError, StoreError, PublishError or IdError.
+
+    After any of them, and after a kill, the same call goes on where the brokers had everything. `where` is asked for the servers
+    once the file is known to be whole.
+    """
+    began, file = time.monotonic(), RetailFile(wish.path)
+    survey, config = _survey(file, listen), where()
+    with load_state(config.mysql, wish.source) as state:
+        progress = _begin(state, wish, file, survey)
+        counts = Counts()
+        if progress.finished:
+            _count(file, survey, wish, counts)
+        else:
+            with OrderIds(config.mysql) as ids:
+                _Run(config, wish, listen, state, ids).run(file, survey, progress, counts)
+    report = _report(wish, survey, Decimal(progress.share), counts)
+    sent, done = counts.rows - progress.rows_done, progress.rows_done
+    return replace(report, rows_sent=sent, resumed_at=done, already_loaded=progress.finished, seconds=time.monotonic() - began)
+
+
+class _Run:
+    """One run of a load that has something to send."""
+
+    def __init__(self, config: IngestConfig, wish: Wish, listen: Listener, state: LoadState, ids: OrderIds) -> None:
+        self._config = config
+        self._wish = wish
+        self._listen = listen
+        self._state = state
+        self._ids = ids
+        self._bound: dict[str, int] = {}
+        self._writer = LogWriter(config.kafka, config.topic_prefix, ack_timeout_s=ACK_TIMEOUT_S, linger_ms=20)
+        self._saved_at = 0.0
+
+    def run(self, file: RetailFile, survey: Survey, progress: Progress, counts: Counts) -> None:
+        if not progress.opened:
+            self._open(survey, file.name, progress.share)
+            progress = replace(progress, opened=True)
+            self._state.save(progress)
+        sender = Sender(self._writer, self._bind, file.name, progress.rows_done, clock_ms)
+        pace = _Pace(self._wish.rate)
+        returns: list[PlannedReturn] = []
+        for chunk in _planned(file, survey, self._wish, counts, progress.rows_done, returns):
+            sender.send_chunk(chunk)
+            self._save_now_and_then(progress, sender.acknowledged.rows)
+            self._listen("sending", chunk.last_row, survey.rows)
+            pace.wait(chunk.last_row - progress.rows_done, sender)
+        self._flush(sender)
+        if file.digest != progress.digest:
+            raise FileError(f"{file.path} changed while it was being loaded: put back what it was, then run the same command again")
+        self._state.save(replace(progress, rows_done=survey.rows))
+        self._return(returns, sender, survey.rows)
+        self._state.finish()
+
+    def _return(self, returns: list[PlannedReturn], sender: Sender, rows: int) -> None:
+        """Send the returns once the orders are decided and, where a warehouse works, shipped; a second time they change nothing."""
+        if returns:
+            self._listen("settling", 0, 1)
+            wait_until_quiet(self._config.kafka, self._config.topic_prefix, ORDER_OUTCOMES, self._wish.quiet_s)
+            self._listen("settling", 1, 1)
+        for at in range(0, len(returns), CHUNK_ROWS):
+            sender.send_chunk(Chunk(rows, list(returns[at : at + CHUNK_ROWS])))
+        self._flush(sender)
+
+    def _open(self, survey: Survey, file_name: str, share: str) -> None:
+        """Nothing may be ordered before the stock is there; the topics of the two have no order between them."""
+        commands = opening(survey, self._wish.source, Fraction(share))
+        self._listen("opening", 0, 1)
+        sender = Sender(self._writer, self._bind, file_name, 0, clock_ms)
+        sender.send_chunk(Chunk(0, list(commands)))
+        self._flush(sender)
+        wait_until_taken(self._config.kafka, self._config.topic_prefix, sender.positions, self._taken, self._wish.patience_s)
+
+    def _taken(self, done: int, total: int) -> None:
+        self._listen("opening", done, total)
+
+    def _bind(self, names: set[str]) -> dict[str, int]:
+        new = sorted(name for name in names if name not in self._bound)
+        if new:
+            self._bound |= self._state.bind(new, self._ids.take)
+        return self._bound
+
+    def _save_now_and_then(self, progress: Progress, rows_done: int) -> None:
+        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self._state.save(replace(progress, rows_done=rows_done))
+            self._saved_at = time.monotonic()
+
+    def _flush(self, sender: Sender) -> None:
+        left = self._writer.flush()
+        sender.check()
+        if left:
+            raise BrokerUnavailableError(f"{left:,} records are not acknowledged by {self._config.kafka}: run the same command again")
+
+
+class _Pace:
+    """Holds a load to `rate` rows per second."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._began = time.monotonic()
+
+    def wait(self, rows: int, sender: Sender) -> None:
+        while self._rate and (early := self._began + rows / self._rate - time.monotonic()) > 0:
+            sender.check()
+            time.sleep(min(early, 0.1))
+
+
+def _planned(file: RetailFile, survey: Survey, wish: Wish, counts: Counts, start: int, returns: list[PlannedReturn]) -> Iterator[Chunk]:
+    size = CHUNK_ROWS if wish.rate is None else max(1, min(CHUNK_ROWS, int(wish.rate / 10)))
+    return chunks(file.rows(), Planner(survey, wish.source), counts, start, size, returns)
+
+
+def _count(file: RetailFile, survey: Survey, wish: Wish, counts: Counts) -> None:
+    """Plan every row and keep none."""
+    for chunk in _planned(file, survey, wish, counts, survey.rows, []):
+        raise AssertionError(f"rows beyond the last: {chunk.last_row}")
+
+
+def _survey(file: RetailFile, listen: Listener) -> Survey:
+    survey = Survey()
+    for row in file.rows():
+        survey.add(row)
+        if row.number % _LISTEN_ROWS == 0:
+            listen("reading", *file.progress())
+    _, size = file.progress()
+    listen("reading", size, size)
+    return survey
+
+
+def _begin(state: LoadState, wish: Wish, file: RetailFile, survey: Survey) -> Progress:
+    share = DEFAULT_SHARE if wish.share is None else wish.share
+    fresh = Progress(file.name, file.digest, survey.rows, str(share))
+    before = state.read()
+    progress = resume(before, fresh, wish.share is not None, wish.resend, wish.source)
+    if wish.resend:
+        check_repeatable(survey)
+    if progress.rows_done == 0 and not progress.opened and not progress.finished:
+        state.begin(progress)
+    return progress
+
+
+def _report(wish: Wish, survey: Survey, share: Decimal, counts: Counts) -> Report:
+    services = sum(map(is_service, survey.products()))
+    units = sum(command.quantity for command in opening(survey, wish.source, Fraction(share)))
+    return Report(wish.source, counts, len(survey.products()), services, units)

@@ -1,0 +1,1 @@
+"""Out of the log: the MySQL and Redis sinks and the tables they write."""

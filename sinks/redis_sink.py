@@ -1,0 +1,161 @@
+"""The Redis store: rows by a script that compares versions, then the positions by one that compares positions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from schemas import views
+from sinks.batch import Batch, Move
+from sinks.errors import NotNowError, PositionMovedError, SinkError
+from sinks.rows import Level, Outcome, Partition, order_values, product_values
+from sinks.store import compare
+
+TIMEOUT_S: Final = 30
+CONNECT_TIMEOUT_S: Final = 5
+HASHES_PER_CALL: Final = 200
+LOADING_DELAY_S: Final = 0.5
+FULL_DELAY_S: Final = 2.0
+
+WRITE_NEWER: Final = """
+-- KEYS: hashes. ARGV: number of fields n, place of `version` among them, n names, then n values per key.
+local n, at = tonumber(ARGV[1]), tonumber(ARGV[2])
+local first = 2 + n
+for k = 1, #KEYS do
+  local held = redis.call('HGET', KEYS[k], 'version')
+  if not held or tonumber(held) < tonumber(ARGV[first + at]) then
+    local row = {}
+    for f = 1, n do
+      row[2 * f - 1] = ARGV[2 + f]
+      row[2 * f] = ARGV[first + f]
+    end
+    redis.call('HSET', KEYS[k], unpack(row))
+  end
+  first = first + n
+end
+"""
+MOVE_POSITIONS: Final = """
+-- KEYS: positions. ARGV: per key, where it must stand and where it is to stand. Nothing is written unless all stand so.
+for k = 1, #KEYS do
+  if redis.call('GET', KEYS[k]) ~= ARGV[2 * k - 1] then return k end
+end
+for k = 1, #KEYS do redis.call('SET', KEYS[k], ARGV[2 * k]) end
+return 0
+"""
+
+PRODUCT_FIELDS: Final = views.PRODUCT_COLUMNS
+ORDER_FIELDS: Final = (*views.ORDER_COLUMNS, "lines")
+NOT_NOW: Final = ("OOM", "LOADING", "READONLY", "MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "UNKILLABLE", "CLUSTERDOWN", "TRYAGAIN")
+NO_ENTRY: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
+
+
+class RedisStore:
+    """Keeps batches in the Redis hashes of schemas/views.py.
+
+    Rows and positions are two steps: a position moves only when every row before it was acknowledged, and Redis writes
+    its file in the order of the commands, so after any crash the rows are at least as new as the positions.
+    """
+
+    name = "redis"
+
+    def __init__(self, redis_url: str) -> None:
+        if urlsplit(redis_url).scheme not in {"redis", "rediss", "unix"}:
+            raise SinkError("HOLDFAST_REDIS must look like redis://host:port/0")
+        try:
+            self._redis = redis.Redis.from_url(
+                redis_url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_TIMEOUT_S, retry=Retry(NoBackoff(), 0), decode_responses=True
+            )
+        except ValueError as error:
+            raise SinkError(f"HOLDFAST_REDIS cannot be used: {error}") from None
+        self._write_newer = self._redis.register_script(WRITE_NEWER)
+        self._move_positions = self._redis.register_script(MOVE_POSITIONS)
+
+    def open(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """See Store. A new position is written at once: a key that is missing later means that Redis was emptied."""
+        with _classified():
+            for partition in partitions:
+                self._redis.set(views.position_key(*partition), 0, nx=True)
+        found = self._positions(partitions)
+        return {partition: found[partition] or 0 for partition in partitions}
+
+    def write(self, batch: Batch, moves: Mapping[Partition, Move]) -> None:
+        """See Store."""
+        with _classified():
+            self._write_hashes(PRODUCT_FIELDS, ((views.stock_key(k), _product(x)) for k, x in batch.products.items()))
+            self._write_hashes(ORDER_FIELDS, ((views.order_key(k), _order(x)) for k, x in batch.orders.items()))
+            self._move(moves)
+
+    def check(self, positions: Mapping[Partition, int]) -> None:
+        """See Store."""
+        if difference := compare(positions, self._positions(positions)):
+            raise PositionMovedError(difference)
+
+    def close(self) -> None:
+        """See Store."""
+        self._redis.close()
+
+    def _positions(self, partitions: Collection[Partition]) -> dict[Partition, int | None]:
+        if not partitions:
+            return {}
+        with _classified():
+            found: Any = self._redis.mget([views.position_key(*partition) for partition in partitions])
+        return {partition: None if at is None else int(at) for partition, at in zip(partitions, found, strict=True)}
+
+    def _write_hashes(self, fields: Sequence[str], rows: Iterable[tuple[str, list[Any]]]) -> None:
+        """One call of the script for many hashes: half the CPU, on both sides, of one call for each."""
+        head: list[Any] = [len(fields), fields.index("version") + 1, *fields]
+        remaining = iter(rows)
+        while some := list(islice(remaining, HASHES_PER_CALL)):
+            self._write_newer(keys=[key for key, _ in some], args=[*head, *chain.from_iterable(values for _, values in some)])
+
+    def _move(self, moves: Mapping[Partition, Move]) -> None:
+        if not moves:
+            return
+        keys = [views.position_key(*partition) for partition in moves]
+        wrong: Any = self._move_positions(keys=keys, args=list(chain.from_iterable(moves.values())))
+        if wrong:
+            (topic, number), move = list(moves.items())[wrong - 1]
+            raise PositionMovedError(f"{topic}[{number}] is not at {move.expected}")
+
+
+def _product(level: Level) -> list[Any]:
+    return [int(value) if isinstance(value, bool) else value for value in product_values(level)]
+
+
+def _order(outcome: Outcome) -> list[Any]:
+    return [*order_values(outcome), msgspec.json.encode(outcome["lines"])]
+
+
+@contextmanager
+def _classified() -> Iterator[None]:
+    """Turn the client's errors into what they mean; those not foreseen stay what they are."""
+    try:
+        yield
+    except redis.AuthenticationError as error:
+        raise SinkError(f"Redis does not let us in: {error}") from error
+    except redis.BusyLoadingError as error:
+        raise NotNowError(f"Redis is loading its file: {error}", LOADING_DELAY_S) from error
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        raise NotNowError(f"Redis does not answer: {error}") from error
+    except redis.ResponseError as error:
+        raise _meaning(error) from error
+
+
+def _meaning(error: redis.ResponseError) -> Exception:
+    # Some of the codes are cut off by the client into a class of their own (ReadOnlyError, OutOfMemoryError, ...).
+    said = str(error)
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or said.startswith("OOM"):
+        return NotNowError(f"Redis is out of memory: {said}", FULL_DELAY_S)
+    if isinstance(error, redis.exceptions.NoPermissionError) or said.startswith(NO_ENTRY):
+        return SinkError(f"Redis does not allow it: {said}")
+    if isinstance(error, redis.exceptions.ReadOnlyError) or said.startswith(NOT_NOW):
+        return NotNowError(f"Redis cannot write now: {said}")
+    return error

@@ -1,0 +1,105 @@
+"""One sink as a process: settings, logging, signals, run file, exit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import structlog
+
+from sinks.config import Settings, settings
+from sinks.dead_letters import DeadLetters
+from sinks.errors import SinkError
+from sinks.rows import Partition
+from sinks.source import Source
+from sinks.store import Store
+from sinks.worker import Worker, by_topic
+
+log = structlog.get_logger()
+
+EXIT_BUG = 70
+
+
+def run(sink: str, **known: str) -> None:
+    """Run the sink `mysql` or `redis` in this process until SIGTERM or SIGINT.
+
+    `known` are settings that the environment may lack (`kafka`, `mysql`, `redis`). Raises SinkError for what a person has
+    to put right, and whatever was not foreseen.
+    """
+    set_up_logging()
+    configured = settings(**known)
+    store = store_of(sink, configured)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with RunFile(configured.run_dir) as run_file:
+        try:
+            Worker(configured, Source(configured, sink), store, DeadLetters(configured, sink), run_file.write).run(stop)
+        except SinkError:
+            raise
+        except Exception as error:
+            log.critical("the sink stops; nothing of the batch in hand moved its position", sink=sink, exc_info=error)
+            raise SystemExit(EXIT_BUG) from None
+
+
+def set_up_logging() -> None:
+    """One line per event, to stderr. Tracebacks are plain: the fancy ones print local variables, passwords among them."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def store_of(sink: str, configured: Settings) -> Store:
+    """Return the store of a sink, not yet connected; raises SinkError for a URL that cannot be one."""
+    makers: dict[str, Callable[[Settings], Store]] = {"mysql": _mysql, "redis": _redis}
+    if sink not in makers:
+        raise SinkError(f"there is no sink {sink!r}: choose from {', '.join(makers)}")
+    return makers[sink](configured)
+
+
+class RunFile:
+    """`<run dir>/sink-<pid>.json`: {"kind": "sink", "pid", "partitions": {topic: [numbers]}}, gone when the process ends well."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / f"sink-{os.getpid()}.json" if folder else None
+
+    def __enter__(self) -> RunFile:
+        self.write(())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._path:
+            self._path.unlink(missing_ok=True)
+
+    def write(self, partitions: Iterable[Partition]) -> None:
+        """Say which partitions this process has. Readers see the old file or the new one, never half of one."""
+        if self._path is None:
+            return
+        document = {"kind": "sink", "pid": os.getpid(), "partitions": by_topic(partitions)}
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps(document))
+        partial.replace(self._path)
+
+
+def _mysql(configured: Settings) -> Store:
+    from sinks.mysql_sink import MysqlStore
+
+    return MysqlStore(configured.mysql.get_secret_value())
+
+
+def _redis(configured: Settings) -> Store:
+    from sinks.redis_sink import RedisStore
+
+    return RedisStore(configured.redis.get_secret_value())

@@ -1,0 +1,191 @@
+"""Where a sink reads: the committed records of its input topics, from positions that the store says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from sinks.config import Settings
+from sinks.errors import NotNowError, SinkError
+from sinks.rows import INPUTS, Partition, Record
+
+log = structlog.get_logger()
+
+BROKER_TIMEOUT_S: Final = 10.0
+COMMIT_EVERY_S: Final = 1.0
+HEARTBEATS_PER_SESSION: Final = 4
+QUEUED_KIB: Final = 16 * 1024
+
+
+@dataclass
+class Polled:
+    """What was there to read. `ends`: partitions read to their end, with the offset there (behind transaction markers)."""
+
+    records: list[Record] = field(default_factory=list)
+    ends: dict[Partition, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.ends)
+
+
+class Source:
+    """A member of the sink's consumer group. The group says which partitions are ours; where to read, start() is told.
+
+    `assigned` are our partitions; `changed` is True from each rebalance until start() is called.
+    """
+
+    def __init__(self, settings: Settings, sink: str) -> None:
+        self._settings = settings
+        self._streams = {topic.named(settings.topic_prefix): topic.name for topic in INPUTS}
+        self._group = settings.group(sink)
+        self._consumer = Consumer(_options(settings, self._group))
+        self._committed_at = 0.0
+        self._unreachable = False
+        self.assigned: frozenset[Partition] = frozenset()
+        self.changed = False
+
+    def join(self) -> None:
+        """Join the group; raises SinkError when an input topic does not exist, NotNowError when no broker answers."""
+        try:
+            known = self._consumer.list_topics(timeout=BROKER_TIMEOUT_S).topics
+        except KafkaException as error:
+            raise NotNowError(f"Kafka at {self._settings.kafka} does not answer: {error.args[0].str()}") from error
+        missing = [topic for topic in self._streams if topic not in known]
+        if missing:
+            raise SinkError(f"Kafka at {self._settings.kafka} has no topic {' and no topic '.join(missing)}: run `holdfast topics create`")
+        self._consumer.subscribe(list(self._streams), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+
+    def poll(self, timeout_s: float) -> Polled:
+        """Return what is there, waiting only while there is nothing; handles rebalances."""
+        messages = self._consumer.consume(1, timeout_s)
+        if messages:
+            messages += self._consumer.consume(self._settings.sink_batch_records - 1, 0)
+        polled = Polled()
+        for message in messages:
+            self._sort(message, polled)
+        return polled
+
+    def starts(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Return where to read from to go on at the positions: there, or where the log begins if that is later (with a warning).
+
+        Raises SinkError if the log ends before a position: then the rows are not of this log.
+        """
+        return {partition: self._start_of(partition, position) for partition, position in sorted(positions.items())}
+
+    def start(self, at: Mapping[Partition, int]) -> None:
+        """Read from these offsets, one for each assigned partition; what was read ahead before is forgotten."""
+        self.changed = False
+        self._consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in at.items()])
+
+    def stop(self) -> None:
+        """Read nothing until the next start(). The partitions stay ours: poll() still answers the group."""
+        self._consumer.unassign()
+
+    def commit(self, positions: Mapping[Partition, int], *, now: bool = False) -> None:
+        """Tell the group where we are, at most once a second. Nobody starts from there: it is for whoever watches the lag."""
+        if not positions or (not now and time.monotonic() - self._committed_at < COMMIT_EVERY_S):
+            return
+        self._committed_at = time.monotonic()
+        with suppress(KafkaException):
+            self._consumer.commit(offsets=[TopicPartition(topic, number, at) for (topic, number), at in positions.items()], asynchronous=True)
+
+    def close(self) -> None:
+        """Leave the group, so that others take the partitions at once."""
+        self._consumer.close()
+
+    def _start_of(self, partition: Partition, position: int) -> int:
+        low, high = self._bounds(partition)
+        name = f"{partition[0]}[{partition[1]}]"
+        if position > high:
+            raise SinkError(
+                f"the store stands at {position} of {name}, which ends at {high}: the topic was created anew, or this is another cluster's store. "
+                "Empty the store (its tables or keys, positions included) and it is filled again from this log"
+            )
+        if position < low:
+            log.warning("the log begins after the position: what was between is not there any more", partition=name, position=position, begins=low)
+        return max(position, low)
+
+    def _bounds(self, partition: Partition) -> tuple[int, int]:
+        try:
+            bounds = self._consumer.get_watermark_offsets(TopicPartition(*partition), BROKER_TIMEOUT_S)
+        except KafkaException as error:
+            raise NotNowError(f"Kafka does not say where {partition[0]}[{partition[1]}] ends: {error.args[0].str()}") from error
+        if bounds is None:
+            raise NotNowError(f"Kafka does not say where {partition[0]}[{partition[1]}] ends")
+        low, high = bounds
+        return low, high
+
+    def _sort(self, message: Message, polled: Polled) -> None:
+        error = message.error()
+        # The client's types allow None for messages that were never sent; these were.
+        topic, number, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+        if error is None:
+            polled.records.append(Record(self._streams[topic], topic, number, offset, message.key(), message.value()))
+            polled.ends.pop((topic, number), None)
+            self._reached()
+        elif error.code() == KafkaError._PARTITION_EOF:
+            polled.ends[topic, number] = offset
+            self._reached()
+        else:
+            self._failed(error)
+
+    def _failed(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() in FINAL:
+            raise SinkError(f"Kafka at {self._settings.kafka}, group {self._group}: {error.str()}")
+        if not self._unreachable:
+            log.warning("Kafka is not well; the client goes on trying", error=error.str())
+            self._unreachable = True
+
+    def _reached(self) -> None:
+        if self._unreachable:
+            log.info("Kafka is well again")
+            self._unreachable = False
+
+    def _on_assign(self, _consumer: Consumer, partitions: Iterable[TopicPartition]) -> None:
+        # Nothing is read until the store has said from where.
+        self._consumer.unassign()
+        self._owned(frozenset((p.topic, p.partition) for p in partitions))
+
+    def _on_revoke(self, _consumer: Consumer, _partitions: Iterable[TopicPartition]) -> None:
+        self._consumer.unassign()
+        self._owned(frozenset())
+
+    def _owned(self, partitions: frozenset[Partition]) -> None:
+        self.assigned, self.changed = partitions, True
+
+
+FINAL: Final = frozenset(
+    {
+        KafkaError._AUTO_OFFSET_RESET,  # the position is outside the log: it was created anew, or cut, under our feet
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    }
+)
+
+
+def _options(settings: Settings, group: str) -> dict[str, str | int | bool]:
+    return {
+        "bootstrap.servers": settings.kafka,
+        "group.id": group,
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # A position is always given; one that does not exist must be heard of, not replaced by another.
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "session.timeout.ms": settings.sink_session_timeout_ms,
+        "heartbeat.interval.ms": settings.sink_session_timeout_ms // HEARTBEATS_PER_SESSION,
+        "fetch.wait.max.ms": 500,
+        # The client's own memory for what it has read ahead, and how soon it reads on when that has room again.
+        "queued.max.messages.kbytes": QUEUED_KIB,
+        "fetch.queue.backoff.ms": 20,
+        "log_level": 3,
+    }

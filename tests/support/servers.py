@@ -1,0 +1,79 @@
+"""Servers of a test's own, which it may kill and start again. The stack's shared ones are for everybody."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.stack.errors import NotHealthyError
+from holdfast.stack.health import check_mysql, check_redis
+from holdfast.stack.home import Home
+from holdfast.stack.mariadb import Mariadb
+from holdfast.stack.ports import free_port
+from holdfast.stack.redis_server import RedisServer
+from holdfast.stack.servers import Server
+
+HEALTHY_WITHIN_S = 60
+
+
+class OwnServer:
+    """A server with a data folder of its own, which outlives a kill."""
+
+    def __init__(self, server: Server, check: Callable[[str], None], log: Path) -> None:
+        self._server = server
+        self._check = check
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = server.endpoint()
+        server.prepare()
+
+    def start(self, *options: str) -> None:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([*self._server.command(), *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self._wait_healthy()
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _wait_healthy(self) -> None:
+        deadline = time.monotonic() + HEALTHY_WITHIN_S
+        while True:
+            try:
+                return self._check(self.url)
+            except NotHealthyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+
+@contextmanager
+def own_redis(folder: Path) -> Iterator[OwnServer]:
+    """A Redis, started."""
+    yield from _running(OwnServer(RedisServer(_home(folder), {"redis": free_port()}), check_redis, folder / "redis.log"))
+
+
+@contextmanager
+def own_mariadb(folder: Path) -> Iterator[OwnServer]:
+    """A MariaDB, started, with the stack's user and an empty database."""
+    yield from _running(OwnServer(Mariadb(_home(folder), {"mariadb": free_port()}), check_mysql, folder / "mariadb.log"))
+
+
+def _running(server: OwnServer) -> Iterator[OwnServer]:
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+def _home(folder: Path) -> Home:
+    home = replace(Home.from_environment(), root=folder / "home")
+    home.create()
+    return home
