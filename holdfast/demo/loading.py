@@ -16,7 +16,12 @@ from ingest.errors import IngestError
 from ingest.retail_file import RetailFile
 from schemas.views import LOADS, ORDER_BINDINGS
 
-PHASES = {"reading": "reading the file", "opening": "waiting for the opening stock", "sending": "sending rows"}
+PHASES = {
+    "reading": "reading the file",
+    "opening": "waiting for the opening stock",
+    "sending": "sending rows",
+    "settling": "waiting for the orders to be decided and shipped",
+}
 
 
 class LoadingError(StackError):

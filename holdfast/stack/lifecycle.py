@@ -26,6 +26,8 @@ Report = Callable[[str], None]
 READY_S = 600.0
 STOP_S = 150.0
 TICK_S = 0.1
+GONE_S = 3.0
+"""Unseen for so long, a supervisor has ended: one that is just becoming a process of its own is missed now and then."""
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,14 @@ def _wanted(plan: Plan, wish: Wish, running: StackState) -> tuple[Task, ...]:
 
 def _wait_ready(home: Home, plan: Plan, report: Report) -> None:
     deadline = time.monotonic() + READY_S
-    said = ""
+    said, alive_at = "", time.monotonic()
     while time.monotonic() < deadline:
         state = _state_of(home, plan)
+        if state or _has_supervisor(home):
+            alive_at = time.monotonic()
+        elif time.monotonic() - alive_at > GONE_S:
+            log = home.log("supervisor")
+            raise ProcessFailedError(f"the supervisor ended; its log {log} ends with:\n{last_lines(log)}")
         if state and state.doing not in ("", said):
             said = state.doing
             report(said)
@@ -197,11 +204,11 @@ def _is_ready(state: StackState) -> bool:
 
 
 def _state_of(home: Home, plan: Plan) -> StackState | None:
-    """The state that speaks of this plan, None before there is one. Raises when nobody is left to write it."""
+    """The state that speaks of this plan, None before there is one or when nobody is left to write it."""
     state = read_state(home)
-    if state and state.generation == plan.generation and (state.phase == "failed" or is_alive(state.supervisor)):
-        return state
-    if next(with_variable(SUPERVISOR_MARK, str(home.root)), None) is None:
-        log = home.log("supervisor")
-        raise ProcessFailedError(f"the supervisor ended; its log {log} ends with:\n{last_lines(log)}")
-    return None
+    mine = state and state.generation == plan.generation and (state.phase == "failed" or is_alive(state.supervisor))
+    return state if mine else None
+
+
+def _has_supervisor(home: Home) -> bool:
+    return next(with_variable(SUPERVISOR_MARK, str(home.root)), None) is not None

@@ -14,7 +14,7 @@ from streams.config import StreamSettings
 from streams.runtime.records import Record, Write
 
 REQUEST_SECONDS: Final = 30.0
-POLL_SECONDS: Final = 0.2
+POLL_SECONDS: Final = 0.5
 """How long an idle read waits; a record that arrives ends the wait at once."""
 
 FETCH_RECORDS: Final = 1_000
