@@ -15,7 +15,8 @@ BENCHES = {
     "stock_alone": ("bench.stock_alone",),
     "stock_alone_90_percent_on_10_products": ("bench.stock_alone", "--hot", "10"),
     "stock_alone_columns_of_100": ("bench.stock_alone", "--per-record", "100"),
-    "latency_1000_per_s": ("bench.latency", "--rate", "1000"),
+    "latency_1000_per_s_2_partitions": ("bench.latency", "--rate", "1000", "--partitions", "2"),
+    "latency_1000_per_s_8_partitions": ("bench.latency", "--rate", "1000", "--partitions", "8"),
     "recovery_1m_rows": ("bench.recovery",),
 }
 

@@ -1,6 +1,6 @@
 """From order to outcome at a steady rate: single-line orders in, `order.outcomes` out, in ms.
 
-    python -m bench.latency [--rate 1000] [--seconds 30] [--workers 1]
+    python -m bench.latency [--rate 1000] [--seconds 30] [--workers 1] [--partitions 2]
 
 Open loop: an order's clock starts when it was due to be sent, so a stall is counted for every order it holds up.
 Needs a running Kafka (HOLDFAST_KAFKA, or `holdfast up --servers-only`). Uses topics of its own.
@@ -27,6 +27,8 @@ from schemas.topics import ORDER_OUTCOMES, ORDERS
 from streams.config import StreamSettings, settings
 
 PRODUCTS = 1_000
+WARM_SECONDS = 15.0
+"""Not counted: a broker that has just started has yet to compile its code."""
 TICK_SECONDS = 0.004
 """The sender sleeps so long when it is ahead, and then sends what has become due: it must not take the CPU it measures."""
 
@@ -49,9 +51,8 @@ class Outcomes(threading.Thread):
                 self.seen.setdefault(int(message.key()), now)
 
 
-def send(config: StreamSettings, rate: int, seconds: float) -> dict[int, float]:
+def send(producer: Producer, config: StreamSettings, rate: int, seconds: float) -> dict[int, float]:
     """Send orders at a steady rate; return when each was due."""
-    producer = Producer({"bootstrap.servers": config.kafka, "linger.ms": 2, "enable.idempotence": True})
     topic, encode, due = ORDERS.named(config.topic_prefix), codec.encoder("OrderLine"), {}
     base, started = int(time.time() * 1000) << 22, time.monotonic()
     for i in range(int(rate * seconds)):
@@ -86,29 +87,31 @@ def start_workers(count: int) -> list[subprocess.Popen[bytes]]:
 @click.option("--rate", default=1_000, show_default=True, help="orders per second")
 @click.option("--seconds", default=30.0, show_default=True)
 @click.option("--workers", default=1, show_default=True)
-def main(rate: int, seconds: float, workers: int) -> None:
+@click.option("--partitions", default=2, show_default=True, help="of every stage topic: each makes every transaction dearer, and two cores carry few")
+def main(rate: int, seconds: float, workers: int, partitions: int) -> None:
     """Measure and print one JSON object."""
     os.environ["HOLDFAST_KAFKA"] = endpoints().kafka
     os.environ["HOLDFAST_TOPIC_PREFIX"] = f"bench{int(time.time())}."
+    os.environ["HOLDFAST_PARTITIONS"] = str(partitions)
     settings.cache_clear()
     config = settings()
     create(config.kafka, config.topic_prefix, config.partitions)
     running = start_workers(workers)
     try:
-        producer = Producer({"bootstrap.servers": config.kafka})
+        producer = Producer({"bootstrap.servers": config.kafka, "linger.ms": 2, "enable.idempotence": True})
         restock(producer, PRODUCTS, 1_000_000)
         producer.flush()
         outcomes = Outcomes(config)
         outcomes.start()
-        send(config, rate, 5)  # warm
-        due = send(config, rate, seconds)
+        send(producer, config, rate, WARM_SECONDS)
+        due = send(producer, config, rate, seconds)
         while any(order not in outcomes.seen for order in due):
             time.sleep(0.1)
     finally:
         for worker in running:
             worker.kill()
     times = [outcomes.seen[order] - at for order, at in due.items()]
-    click.echo(json.dumps({"rate": rate, "orders": len(due), "workers": workers, "ms": percentiles(times)}))
+    click.echo(json.dumps({"rate": rate, "orders": len(due), "workers": workers, "partitions": partitions, "ms": percentiles(times)}))
 
 
 if __name__ == "__main__":
