@@ -58,7 +58,7 @@ class Task:
         self._outstanding: Batch | None = None
         self._reopen = False
         self._closing = False
-        self.committed_batches = 0
+        self.forwarded = 0
 
     @property
     def name(self) -> str:
@@ -204,9 +204,17 @@ class Task:
         self._producer.begin_transaction()
         now = now_ms()
         writes = self.stage.expire(now) if batch.is_timer else self.stage.decide(batch.records, now)
+        self._count_forwarded(writes)
         writes.append(self._position_write(batch.end))
         clients.produce_all(self._producer, writes, self.settings.topic_prefix)
         self._limit = next_limit(self._limit, time.monotonic() - started, self.settings.batch_seconds, self.settings.max_batch_bytes)
+
+    def _count_forwarded(self, writes: list[Write]) -> None:
+        """Say how much came in on a wrong partition: somebody produces with another partitioner."""
+        forwarded = sum(1 for write in writes if write.topic in self.kind.inputs)
+        if forwarded:
+            self.forwarded += forwarded
+            log.warning("records of another partition forwarded", task=self.name, now=forwarded, in_all=self.forwarded)
 
     def _position_write(self, end: Mapping[str, int]) -> Write:
         return Write(self.kind.changelog, self.place.partition, POSITIONS_KEY, codec.encode("TaskPositions", positions_record(end, self._inputs)))
@@ -216,7 +224,6 @@ class Task:
         committed = await self._in_thread(self._commit)
         if committed:
             self.position = batch.end
-            self.committed_batches += 1
         else:
             self._reopen = True
         self.progress_at = time.monotonic()

@@ -141,7 +141,7 @@ class _StockBatch:
         if fault is not None:
             self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault, command.order_id or None, item=self._alone(command, actor))
             return
-        self._carry_out(record, index, product, command._replace(kind=StockCommandKind(command.kind)), actor)
+        self._carry_out(record, index, product, command, actor)
 
     def _carry_out(self, record: Record, index: int, product: Product, command: Command, actor: str) -> None:
         before = product.version
