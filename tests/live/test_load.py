@@ -98,7 +98,7 @@ def planned_lines(path: Path) -> list[PlannedLine]:
     file, survey = RetailFile(path), Survey()
     for row in file.rows():
         survey.add(row)
-    planned = chunks(file.rows(), Planner(survey, "online-retail"), Counts(), 0, 1_000)
+    planned = chunks(file.rows(), Planner(survey, "online-retail"), Counts(), 0, 1_000, [])
     return [item for chunk in planned for item in chunk.items if isinstance(item, PlannedLine)]
 
 
