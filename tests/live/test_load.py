@@ -212,7 +212,7 @@ def test_a_load_killed_twice_goes_on_and_every_line_is_there_under_one_id(config
     assert (report["resumed_at"], report["rows_sent"], report["rows"]) == (saved, ROWS - saved, ROWS)
     everything = expected(config, file)
     assert set(found(config)) == set(everything)
-    assert len(everything) < len(found(config)) < 2 * len(everything), "some lines twice, but not the whole file"
+    assert len(everything) <= len(found(config)) < 2 * len(everything), "some lines may be there twice, but not the whole file"
     assert query(config, f"SELECT rows_done, finished_at IS NOT NULL FROM {LOADS}") == [(ROWS, 1)]
 
 
