@@ -23,7 +23,7 @@ class StreamSettings(BaseSettings):
     sandbox_decline_rate: float = Field(default=0.0, ge=0, le=1, description="share of orders the sandbox provider declines")
     session_timeout: float = Field(default=6.0, ge=6.0, description="seconds until a silent worker loses its partitions")
     transaction_timeout: float = Field(default=10.0, gt=0, description="seconds until the broker aborts a dead worker's transaction")
-    batch_seconds: float = Field(default=0.2, gt=0, description="how long deciding one batch should take at most")
+    batch_seconds: float = Field(default=0.3, gt=0, description="how long deciding one batch should take at most")
     max_batch_bytes: int = Field(default=4_194_304, ge=16_384, description="bytes per batch at most")
     stall_seconds: float = Field(default=30.0, gt=0, description="no progress for so long while there is lag: the worker ends")
     open_seconds: float = Field(default=300.0, gt=0, description="a task that takes longer to open ends the worker")

@@ -77,7 +77,7 @@ class Reader:
     """Reads a task's inputs from given positions; `cursor` is where it stands (topic -> next offset)."""
 
     def __init__(self, settings: StreamSettings, inputs: Sequence[Topic], partition: int, position: Mapping[str, int]) -> None:
-        self._consumer = _consumer(settings, **{"auto.offset.reset": "error", "queued.max.messages.kbytes": 8_192, "enable.partition.eof": True})
+        self._consumer = _consumer(settings, **{"auto.offset.reset": "error", "queued.max.messages.kbytes": 4_096, "enable.partition.eof": True})
         self._partition = partition
         self._names = {t.named(settings.topic_prefix): t.name for t in inputs}
         self._wire = {v: k for k, v in self._names.items()}
