@@ -95,8 +95,3 @@ log_to_stderr()
 codecs.register("untouched", Untouched())
 driver.Transport.Consumer = BatchConsumer
 app = create_app(settings(), stages(settings()))
-
-
-def main() -> None:
-    """Run Faust's own command line on the app."""
-    app.main()

@@ -211,7 +211,8 @@ class Task:
 
     def _count_forwarded(self, writes: list[Write]) -> None:
         """Say how much came in on a wrong partition: somebody produces with another partitioner."""
-        forwarded = sum(1 for write in writes if write.topic in self.kind.inputs)
+        inputs = {topic.name for topic in self.kind.inputs}
+        forwarded = sum(1 for write in writes if write.topic.name in inputs)
         if forwarded:
             self.forwarded += forwarded
             log.warning("records of another partition forwarded", task=self.name, now=forwarded, in_all=self.forwarded)
