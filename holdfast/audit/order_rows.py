@@ -14,6 +14,7 @@ from schemas.outcomes import LineStatus, OrderStatus, Refusal
 
 _SAME: Final = ("user_id", "currency", "line_count", "placed_at", "decided_at")
 _LINE: Final = ("line", "product_id", "quantity", "unit_price", "returned")
+_COLUMNS: Final = (*_LINE, "status")
 _MONEY: Final = ("charged", "refunded")
 """What a payment result changes in the row a moment before it is published; compared at rest only."""
 _STATUSES: Final = {int(status): status.name for status in OrderStatus}
@@ -73,6 +74,8 @@ def _differences(row: dict[str, Any], item: int, outcomes: Outcomes, *, live: bo
 def _same_lines(row: dict[str, Any], item: int, outcomes: Outcomes) -> bool:
     """Compare column by column; a row has its lines in the order in which they were heard of."""
     lines, items = outcomes.log.outcome_lines, outcomes.lines(item)
-    columns = {**{name: row[name] for name in _LINE}, "status": [_LINES.get(status) for status in row["line_status"]]}
-    order = sorted(range(len(row["line"])), key=row["line"].__getitem__)
-    return all([column[i] for i in order] == list(lines[name][items.start : items.stop]) for name, column in columns.items())
+    columns = [row[name] for name in _LINE] + [[_LINES.get(status) for status in row["line_status"]]]
+    order = sorted(range(len(row["line"])), key=row["line"].__getitem__) if len(row["line"]) > 1 else ()
+    if order:
+        columns = [[column[i] for i in order] for column in columns]
+    return all([column == list(lines[name][items.start : items.stop]) for name, column in zip(_COLUMNS, columns, strict=True)])

@@ -28,3 +28,7 @@ class Fault:
     strike: Callable[[Site, Random], Heal | None]
     lasts_s: float = 0.0
     alone: bool = False
+
+
+class CannotStrikeError(Exception):
+    """The fault cannot be done here, or not now; the text says why. Nothing was harmed."""
