@@ -11,10 +11,10 @@ SEED ?=
 APT_INSTALL := apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo down lint test bench faults
+.PHONY: help venv demo down lint test test-long bench faults
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/\1\t\2/p' Makefile
 
 venv: $(READY) ## the virtual environment .venv, with the `holdfast` command in it
 
@@ -41,6 +41,9 @@ lint: $(READY) ## style, types, import rules
 
 test: lint ## everything, on real servers that the tests start themselves
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+test-long: $(READY) ## the tests marked long: each fault by itself, minutes of them
+	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
 
 bench: $(READY) ## the measurements, on servers of their own
 	$(BIN)/python -m bench

@@ -37,7 +37,8 @@ class Polled:
 class Source:
     """A member of the sink's consumer group. The group says which partitions are ours; where to read, start() is told.
 
-    `assigned` are our partitions; `changed` is True from each rebalance until start() is called.
+    `assigned` are our partitions; `changed` is True from each rebalance until start() is called. `is_blind`: the client has lost sight
+    of a partition that is ours; it does not find it again by itself, renew() does.
     """
 
     def __init__(self, settings: Settings, sink: str) -> None:
@@ -49,6 +50,13 @@ class Source:
         self._unreachable = False
         self.assigned: frozenset[Partition] = frozenset()
         self.changed = False
+        self.is_blind = False
+
+    def renew(self) -> None:
+        """Leave the group with this client, and go on with a new one, which has to join()."""
+        self._consumer.close()
+        self._consumer = Consumer(_options(self._settings, self._group))
+        self.assigned, self.changed, self.is_blind = frozenset(), False, False
 
     def join(self) -> None:
         """Join the group; raises SinkError when an input topic does not exist, NotNowError when no broker answers."""
@@ -115,6 +123,8 @@ class Source:
         try:
             bounds = self._consumer.get_watermark_offsets(TopicPartition(*partition), BROKER_TIMEOUT_S)
         except KafkaException as error:
+            # Seen after a broker had been frozen: the client's own picture of the topic stays empty, for ever.
+            self.is_blind = error.args[0].code() == KafkaError._UNKNOWN_PARTITION
             raise NotNowError(f"Kafka does not say where {partition[0]}[{partition[1]}] ends: {error.args[0].str()}") from error
         if bounds is None:
             raise NotNowError(f"Kafka does not say where {partition[0]}[{partition[1]}] ends")

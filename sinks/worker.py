@@ -88,6 +88,9 @@ class Worker:
 
     def _open(self) -> None:
         """Go on from where the store stands."""
+        if self._source.is_blind:
+            self._source.renew()
+            self._joined = False
         if not self._joined:
             self._source.join()
             self._joined = True

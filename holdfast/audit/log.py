@@ -32,7 +32,7 @@ READ: Final = (
 CHANGELOGS: Final = (topics.STOCK_STATE, topics.ORDER_STATE, topics.PAYMENT_STATE)
 
 
-_BETWEEN_STAGES: Final = (topics.STOCK_DECISIONS.name, topics.PAYMENT_REQUESTS.name, topics.PAYMENT_RESULTS.name)
+_BETWEEN_STAGES: Final = frozenset({topics.STOCK_DECISIONS.name, topics.PAYMENT_REQUESTS.name, topics.PAYMENT_RESULTS.name})
 
 OUTCOME_LINE: Final = {
     **{"line": "int", "product_id": "string", "quantity": "long", "unit_price": "long"},
@@ -151,7 +151,7 @@ class Log:
         for topic, partition, offset, reason in zip(*(letters[name] for name in ("topic", "partition", "offset", "reason")), strict=True):
             if reason == DeadLetterReason.FOREIGN_RECORD:
                 foreign[topic.removeprefix(self.prefix)].add((partition, offset))
-        for topic in _BETWEEN_STAGES:
+        for topic in foreign.keys() & _BETWEEN_STAGES:
             for table in self.tables_of(topic):
                 table.empty(foreign[topic])
 

@@ -28,22 +28,21 @@ class PaymentRows:
         self.report = report
         self.live = live
         self.rows = log.rows[topics.PAYMENT_STATE.name]
-        self.noted: dict[int, tuple[Said, Row]] = {}
-        """By hash: what a row says of a request, and which row."""
+        self.noted: dict[Said, Row] = {}
+        """What rows say, and which row says it."""
 
     def check(self) -> None:
         """Check every row and every result."""
         for key, row in self.rows.items():
             self._read(key, row)
-        answered: set[int] = set()
+        answered: set[Said] = set()
         for item, said in self._results():
-            answered.add(hash(said))
-            if said[-1] in _MOVED and hash(said) not in self.noted:
+            answered.add(said)
+            if said[-1] in _MOVED and said not in self.noted:
                 self.report.add("payment_row_behind", self.log.results.place(item), "its row does not know of it", **_ids(said))
         if not self.live:
-            for number in self.noted.keys() - answered:
-                said, row = self.noted[number]
-                self._complain(row, "no result says so", **_ids(said))
+            for said in self.noted.keys() - answered:
+                self._complain(self.noted[said], "no result says so", **_ids(said))
         self.report.count("I7", changelog_rows=len(self.rows))
 
     def _read(self, key: bytes, row: Row) -> None:
@@ -54,7 +53,8 @@ class PaymentRows:
             return
         if b"%d" % fields["order_id"] != key:
             self._complain(row, f"its key is {key!r}", order_id=fields["order_id"])
-        self.noted.update((hash(said), (said, row)) for said in _said_by(fields))
+        for said in _said_by(fields):
+            self.noted[said] = row
 
     def _results(self) -> Iterator[tuple[int, Said]]:
         """Yield the results; none that is in flight while the system is at work."""

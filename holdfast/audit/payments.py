@@ -82,7 +82,7 @@ class Payments:
 
     def _check_request(self, item: int) -> None:
         r = self.log.requests
-        if DeadLetterReason.INVALID_COMMAND.name in self.letters.reasons(PAYMENT_REQUESTS.name, *r.place(item)[1:]):
+        if self.letters.at and DeadLetterReason.INVALID_COMMAND.name in self.letters.reasons(PAYMENT_REQUESTS.name, *r.place(item)[1:]):
             return
         key = self._key(r, item)
         if key in self.requests:

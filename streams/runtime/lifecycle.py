@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import threading
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ class BatchApp(faust.App):  # type: ignore[misc]
     tasks: Tasks
 
     async def on_first_start(self) -> None:
+        _allow_files()
         await _reach_brokers(self.tasks)
         self.add_future(_beat(_watch(self.tasks)))
         await super().on_first_start()
@@ -70,6 +72,12 @@ def _follow_assignment(app: faust.App, tasks: Tasks) -> None:
     app.on_partitions_assigned.connect(on_assigned, weak=False)
     app.on_rebalance_complete.connect(on_flow_resumes, weak=False)
     app.on_before_shutdown.connect(on_shutdown, weak=False)
+
+
+def _allow_files() -> None:
+    """Take as many file descriptors as the process may have: a task's two clients need nearly twenty, and there are three tasks per partition."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _reach_brokers(tasks: Tasks) -> None:

@@ -16,7 +16,7 @@ from tests.support.servers import OwnServer, own_kafka
 ORDER_TIMEOUT = 8
 AWAY_S = 15.0
 FROZEN_S = 8.0
-pytestmark = [pytest.mark.faults, pytest.mark.live]
+pytestmark = [pytest.mark.faults, pytest.mark.live, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ ORDER_TIMEOUT = 10
 KEY = "a secret of the provider"
 LATE = {10: TWICE_TOKEN, 20: TWICE_TOKEN, 30: SLOW_TOKEN, 40: SILENT_TOKEN}
 """Payment tokens by the last digits of the order ID."""
-pytestmark = [pytest.mark.faults, pytest.mark.live]
+pytestmark = [pytest.mark.faults, pytest.mark.live, pytest.mark.long]
 
 
 @dataclass

@@ -27,7 +27,7 @@ from tests.support.pipeline import PARTITIONS, Load, Pipeline, until
 from tests.support.row_watch import RowWatch
 from tests.support.sink_processes import mysql_positions, redis_positions
 
-pytestmark = [pytest.mark.faults, pytest.mark.live]
+pytestmark = [pytest.mark.faults, pytest.mark.live, pytest.mark.long]
 SEED = 4
 ORDERS_PER_S = 100
 ORDER_TIMEOUT = 12

@@ -15,7 +15,7 @@ from tests.faults.changes import INPUTS, Cluster
 from tests.support.pipeline import PARTITIONS, Child, Load, Pipeline, outcomes, running, until
 
 ORDER_TIMEOUT = 5
-pytestmark = [pytest.mark.faults, pytest.mark.live]
+pytestmark = [pytest.mark.faults, pytest.mark.live, pytest.mark.long]
 Change = Callable[[Cluster, Topic], None]
 
 

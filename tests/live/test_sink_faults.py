@@ -20,7 +20,7 @@ from tests.support.servers import own_mariadb, own_redis
 from tests.support.sink_processes import Log, must_hold, mysql_sink, redis_sink, traffic
 from tests.support.stack import connect
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 TABLES = (views.PRODUCTS, views.USERS, views.ORDERS, views.ORDER_LINES, views.SINK_POSITIONS)
 
 
