@@ -236,8 +236,9 @@ def trials(kafka: str, mysql_url: str, redis_url: str, tmp_path_factory: pytest.
 
 
 @pytest.mark.parametrize("build", [SOUND, *BUILDS], ids=lambda build: build.mutant or "sound")
-def test_what_is_broken_is_found_and_named_by_its_promise(build: Build, trials: Trials) -> None:
+def test_what_is_broken_is_found_and_named_by_its_promise(build: Build, trials: Trials, record_property: Callable[[str, object], None]) -> None:
     trial = trials.begin(build).result()
+    record_property("violations", dict(trial.report.kinds()))
     assert trial.fired, f"not every failpoint was reached\n{trial.said}"
     if not build.mutant:
         assert trial.report.ok, f"{trial.report.text()}\n{trial.said}"
