@@ -55,11 +55,24 @@ class BadRecord(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The last changelog record of a key, still encoded."""
+    """The last changelog record of a key, still encoded, and the value `before` it."""
 
     partition: int
     offset: int
     value: bytes
+    before: bytes | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the row's fields. A stray record that nobody can decode does not count: the stage goes on from the one before.
+
+        Raises UndecodableError if neither can be decoded. (A row that its own stage spoilt is found: the one before is behind.)
+        """
+        try:
+            return decode(self.value)[1]
+        except UndecodableError:
+            if self.before is None:
+                raise
+        return decode(self.before)[1]
 
 
 class Log:
@@ -129,7 +142,8 @@ class Log:
             _, fields, _ = decode(row.value)
             self.positions[topic.name, row.partition] = dict(zip(fields["topic"], fields["offset"], strict=True))
         elif row.value:
-            self.rows[topic.name][key] = row
+            earlier = self.rows[topic.name].get(key)
+            self.rows[topic.name][key] = row._replace(before=earlier.value) if earlier else row
         else:
             self.rows[topic.name].pop(key, None)
 

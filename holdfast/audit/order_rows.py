@@ -8,7 +8,7 @@ from holdfast.audit.log import Log, Row
 from holdfast.audit.outcomes import Outcomes
 from holdfast.audit.report import Report
 from holdfast.audit.table import Place
-from holdfast.audit.wire import UndecodableError, decode
+from holdfast.audit.wire import UndecodableError
 from schemas import topics
 from schemas.outcomes import LineStatus, OrderStatus, Refusal
 
@@ -50,7 +50,7 @@ class OrderRows:
         """Check one row."""
         place = Place(self._topic, row.partition, row.offset)
         try:
-            fields = decode(row.value)[1]
+            fields = row.fields()
         except UndecodableError as error:
             self.report.add("row_differs", place, str(error))
             return

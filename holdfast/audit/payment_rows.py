@@ -8,7 +8,7 @@ from typing import Any, Final
 from holdfast.audit.log import Log, Row
 from holdfast.audit.report import Report
 from holdfast.audit.table import Place
-from holdfast.audit.wire import UndecodableError, decode
+from holdfast.audit.wire import UndecodableError
 from schemas import topics
 from schemas.outcomes import PaymentResult
 
@@ -47,7 +47,7 @@ class PaymentRows:
 
     def _read(self, key: bytes, row: Row) -> None:
         try:
-            fields = decode(row.value)[1]
+            fields = row.fields()
         except UndecodableError as error:
             self._complain(row, str(error))
             return
