@@ -31,6 +31,7 @@ ORDER_TIMEOUT = 6
 LOAD_S = 8.0
 """Of load, where the fault does not take longer."""
 PER_SECOND = 120
+ZOMBIES = 4
 PATIENCE_S = 240.0
 """Several pipelines start and end beside each other."""
 Disturb = Callable[[Pipeline, Load], None]
@@ -53,14 +54,16 @@ def armed(folder: Path) -> bool:
 
 
 def zombie(pipeline: Pipeline, _load: Load) -> None:
-    """The worker sleeps until another one owns its partitions, and wakes up."""
-    first = workers(pipeline)[0]
-    time.sleep(2)
-    first.signal(signal.SIGSTOP)
-    pipeline.await_open(pipeline.worker(), seconds=PATIENCE_S)
-    time.sleep(1)
-    first.signal(signal.SIGCONT)
-    time.sleep(4)
+    """The worker sleeps until another one owns its partitions, and wakes up; several times, for it may wake with nothing in hand."""
+    for _ in range(ZOMBIES):
+        first = workers(pipeline)[0]
+        time.sleep(2)
+        first.signal(signal.SIGSTOP)
+        pipeline.await_open(pipeline.worker(), seconds=PATIENCE_S)
+        time.sleep(1)
+        first.signal(signal.SIGCONT)
+        time.sleep(4)
+        first.kill()
 
 
 def join_and_leave(pipeline: Pipeline, _load: Load) -> None:
