@@ -18,7 +18,7 @@ from tests.faults.site import Site
 
 ORDERS_SENT: Final = 60
 PLENTY: Final = 100_000
-BURST: Final = 50_000
+BURST: Final = 5_000
 FULL_RECORDS: Final = 5
 MANY_LINES: Final = 1_000
 MANY_COMMANDS: Final = 1_000
