@@ -145,7 +145,7 @@ def pour(producer: RoughProducer, shop: Shop) -> None:
 
 
 def send_burst(site: Site, random: Random) -> None:
-    """Fifty thousand single lines at once, all for one product that runs short."""
+    """Thousands of single lines at once, all for one product that runs short."""
     producer, shop = opened(site, random, units=PLENTY, products=1)
     for _ in range(BURST):
         producer.line(shop.order(1, quantity=3)[0])
