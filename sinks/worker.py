@@ -75,7 +75,7 @@ class Worker:
 
     def _step(self, stop: Stop) -> None:
         try:
-            if self._positions is None or self._source.changed:
+            if self._positions is None or self._source.changed or self._source.is_blind:
                 self._open()
             self._take()
         except NotNowError as error:
@@ -89,6 +89,7 @@ class Worker:
     def _open(self) -> None:
         """Go on from where the store stands."""
         if self._source.is_blind:
+            log.warning("the client lost sight of the group or of a partition; taking a new one", store=self._store.name)
             self._source.renew()
             self._joined = False
         if not self._joined:

@@ -1,4 +1,4 @@
-"""A sink whose Kafka client has lost sight of a partition, as was seen after a broker had been frozen, takes a new client."""
+"""A sink whose Kafka client has lost sight of a partition, or of the group, as was seen after a broker had been frozen, takes a new client."""
 
 from __future__ import annotations
 
@@ -34,12 +34,23 @@ class Blind:
         raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
 
 
-def test_a_client_that_finds_no_partition_any_more_is_replaced(kafka: str, topic_prefix: str) -> None:
+class Outside(Blind):
+    """A client that has lost its partitions and never hears of the group again."""
+
+    def subscribe(self, _topics: list[str], on_lost: Any, **_: Any) -> None:
+        on_lost(self._consumer, [])
+
+    def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> Any:
+        return self._consumer.get_watermark_offsets(partition, timeout)
+
+
+@pytest.mark.parametrize("client", [Blind, Outside])
+def test_a_client_that_has_lost_sight_is_replaced(client: type[Blind], kafka: str, topic_prefix: str) -> None:
     log = Log(kafka, topic_prefix)
     log.write(traffic(range(1, 50)))
     configured, store, stop = settings(kafka=kafka, topic_prefix=topic_prefix), MemoryStore(), threading.Event()
     source = Source(configured, "memory")
-    source._consumer = Blind(source._consumer)  # type: ignore[assignment]
+    source._consumer = client(source._consumer)  # type: ignore[assignment]
     worker = Worker(configured, source, store, DeadLetters(configured, "memory"))
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
