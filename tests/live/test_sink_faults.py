@@ -17,7 +17,7 @@ from schemas.topics import DEAD_LETTERS, ORDER_OUTCOMES, STOCK_LEVELS
 from tests.support.outputs import level, outcome
 from tests.support.row_watch import RowWatch
 from tests.support.servers import own_mariadb, own_redis
-from tests.support.sink_processes import Log, must_hold, mysql_sink, redis_sink, traffic
+from tests.support.sink_processes import Log, must_hold, mysql_sink, redis_sink, sink_of, traffic
 from tests.support.stack import connect
 
 pytestmark = [pytest.mark.live, pytest.mark.long]
@@ -32,10 +32,7 @@ def log(kafka, topic_prefix):
 @pytest.fixture(params=["mysql", "redis"])
 def sink(request, log, tmp_path):
     """A sink without processes yet; those it gets end with the test."""
-    if request.param == "mysql":
-        found = mysql_sink(log, tmp_path, request.getfixturevalue("fresh_database"))
-    else:
-        found = redis_sink(log, tmp_path, request.getfixturevalue("fresh_redis"))
+    found = sink_of(request, log, tmp_path)
     found.environment["HOLDFAST_SINK_SESSION_TIMEOUT_MS"] = "1500"
     yield found
     found.end()

@@ -213,3 +213,10 @@ def traffic(orders: Iterable[int], versions: int = 2, lines: int = 5) -> Values:
             found += [outcome(i, version, ids, user_id=f"u{i % 50}"), level(ids[0], 1 + i * versions + version)]
             found += [refused_command(i)] if i % 10 == 0 else []
     return found
+
+
+def sink_of(request: Any, log: Log, folder: Path) -> Sink:
+    """Return the sink that a fixture's parameter names, over an empty store, without processes yet."""
+    if request.param == "mysql":
+        return mysql_sink(log, folder, request.getfixturevalue("fresh_database"))
+    return redis_sink(log, folder, request.getfixturevalue("fresh_redis"))

@@ -19,6 +19,7 @@ from schemas import views
 from tests.faults.fault import CannotStrikeError, Fault, Heal
 from tests.faults.kinds.disk import fill
 from tests.faults.site import Site
+from tests.faults.strikes import frozen, sent
 
 Connection = Any
 REACHABLE_WITHIN_S = 20.0
@@ -35,19 +36,6 @@ STUFFING = {
 """Rows for each table whose order IDs nobody has: they hold no lock that the sink needs."""
 LEAST_CONNECTIONS = 10  # the server allows no smaller number
 CLIENT = {"connect_timeout": 5, "read_timeout": 30, "autocommit": True}
-
-
-def kill(site: Site, _random: Random) -> None:
-    site.signal("mariadb", signal.SIGKILL)
-
-
-def stop(site: Site, _random: Random) -> None:
-    site.signal("mariadb", signal.SIGTERM)
-
-
-def freeze(site: Site, _random: Random) -> Heal:
-    site.signal("mariadb", signal.SIGSTOP)
-    return lambda: _nothing(site.signal("mariadb", signal.SIGCONT))
 
 
 def kill_connections(site: Site, random: Random) -> None:
@@ -134,9 +122,9 @@ def _stuff(connection: Connection, table: str) -> None:
 
 
 FAULTS = (
-    Fault("MariaDB killed", "kill -9 of the database; the supervisor starts it again", kill),
-    Fault("MariaDB restarted", "SIGTERM to the database; the supervisor starts it again", stop),
-    Fault("MariaDB frozen", "SIGSTOP of the database, then SIGCONT", freeze, lasts_s=8),
+    Fault("MariaDB killed", "kill -9 of the database; the supervisor starts it again", sent("mariadb", signal.SIGKILL)),
+    Fault("MariaDB restarted", "SIGTERM to the database; the supervisor starts it again", sent("mariadb", signal.SIGTERM)),
+    Fault("MariaDB frozen", "SIGSTOP of the database, then SIGCONT", frozen("mariadb"), lasts_s=8),
     Fault("MariaDB connections killed", "KILL of every connection of ours, eight times", kill_connections),
     Fault("MariaDB deadlocks", "another session locks products and positions in the opposite order, over and over", deadlock, lasts_s=6),
     Fault("MariaDB rows locked", "another session holds the sink's positions for longer than a lock is waited for", lock_positions, lasts_s=8),

@@ -14,23 +14,11 @@ import redis
 from tests.faults.fault import CannotStrikeError, Fault, Heal
 from tests.faults.kinds.disk import fill
 from tests.faults.site import Site
+from tests.faults.strikes import frozen, sent
 
 REACHABLE_WITHIN_S = 20.0
 APPENDED = "appendonlydir"
 NOBODY = ("127.0.0.1", 1)
-
-
-def kill(site: Site, _random: Random) -> None:
-    site.signal("redis", signal.SIGKILL)
-
-
-def stop(site: Site, _random: Random) -> None:
-    site.signal("redis", signal.SIGTERM)
-
-
-def freeze(site: Site, _random: Random) -> Heal:
-    site.signal("redis", signal.SIGSTOP)
-    return lambda: _nothing(site.signal("redis", signal.SIGCONT))
 
 
 def empty(site: Site, _random: Random) -> None:
@@ -85,7 +73,7 @@ def set_back(site: Site, _random: Random) -> Heal:
         # Before the kill, as the supervisor starts it again at once; the running server keeps the files it has open.
         live.rename(aside)
         kept.rename(live)
-        kill(site, _random)
+        site.signal("redis", signal.SIGKILL)
         shutil.rmtree(aside, ignore_errors=True)
 
     return go_back
@@ -96,9 +84,9 @@ def fill_disk(site: Site, _random: Random) -> Heal:
 
 
 FAULTS = (
-    Fault("Redis killed", "kill -9 of Redis; the supervisor starts it again", kill),
-    Fault("Redis restarted", "SIGTERM to Redis; the supervisor starts it again", stop),
-    Fault("Redis frozen", "SIGSTOP of Redis, then SIGCONT", freeze, lasts_s=8),
+    Fault("Redis killed", "kill -9 of Redis; the supervisor starts it again", sent("redis", signal.SIGKILL)),
+    Fault("Redis restarted", "SIGTERM to Redis; the supervisor starts it again", sent("redis", signal.SIGTERM)),
+    Fault("Redis frozen", "SIGSTOP of Redis, then SIGCONT", frozen("redis"), lasts_s=8),
     Fault("Redis emptied", "FLUSHALL", empty),
     Fault("Redis emptied in mid-write", "FLUSHDB five times within a second", empty_in_mid_write),
     Fault("Redis connections killed", "CLIENT KILL of everybody, eight times", kill_clients),
@@ -134,7 +122,3 @@ def _at(site: Site, act: Callable[[redis.Redis], object]) -> None:
 def _configure(site: Site, name: str, value: int, before: int) -> Heal:
     _at(site, lambda server: server.config_set(name, value))
     return lambda: _at(site, lambda server: server.config_set(name, before))
-
-
-def _nothing(*_: object) -> None:
-    """Take what was done as done."""
