@@ -9,14 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from holdfast.stack import lifecycle, pipeline, processes
-from holdfast.stack.endpoints import Endpoints
 from holdfast.stack.home import Home
 from holdfast.stack.state import Task, running_state
 from holdfast.stack.status import stack_status
@@ -47,15 +44,6 @@ def test_when_the_stack_runs_one_of_its_own(environment: dict[str, str], wanted:
 def test_its_url_is_known_from_the_plan() -> None:
     assert pipeline.payment_url([pipeline.provider(1234), *pipeline.processes(1)]) == "http://127.0.0.1:1234"
     assert pipeline.payment_url(pipeline.processes(2)) is None
-
-
-@pytest.fixture
-def home(tmp_path: Path, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    for variable, value in endpoints.variables().items():
-        monkeypatch.setenv(variable, value)
-    home = replace(Home.from_environment(), root=tmp_path / "home")
-    yield home
-    lifecycle.down(home)
 
 
 def up(home: Home, environment: dict[str, str], workers: int = 1) -> None:
