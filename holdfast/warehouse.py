@@ -18,7 +18,7 @@ from holdfast.backlog import Backlog, Pace, Waiting
 from holdfast.run_file import OwnRunFile
 from holdfast.stack.errors import StackError
 from schemas.codec import UndecodableError, decode, encode
-from schemas.outcomes import OrderCommandKind
+from schemas.outcomes import MAX_ITEMS, OrderCommandKind
 from schemas.partitions import order_partition
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES
 
@@ -28,8 +28,6 @@ READ_AT_ONCE = 2_000
 READ_S = 0.1
 MOST_WAITING = 50_000
 """Orders held in memory under --delay or --rate; beyond it the partitions are paused."""
-MOST_PER_RECORD = 5_000
-"""A SHIP is under 60 bytes in columns, a record may have 1 MiB."""
 GRACE_S = 10.0
 
 log = structlog.get_logger(__name__)
@@ -64,9 +62,9 @@ def ship_commands(order_ids: Iterable[int], partitions: int, now_ms: int) -> lis
     for order_id in order_ids:
         by_partition[order_partition(order_id, partitions)].append(order_id)
     return [
-        (partition, _record(ids[start : start + MOST_PER_RECORD], now_ms))
+        (partition, _record(ids[start : start + MAX_ITEMS], now_ms))
         for partition, ids in sorted(by_partition.items())
-        for start in range(0, len(ids), MOST_PER_RECORD)
+        for start in range(0, len(ids), MAX_ITEMS)
     ]
 
 

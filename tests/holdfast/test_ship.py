@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from holdfast import topics
 from holdfast.warehouse import Orders, Warehouse, WarehouseError, ship_commands
 from schemas.codec import decode, encode
-from schemas.outcomes import OrderCommandKind
+from schemas.outcomes import MAX_ITEMS, OrderCommandKind
 from schemas.partitions import order_partition
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES
 
@@ -152,8 +152,8 @@ def test_no_topics_is_an_error_that_says_what_to_do(kafka: str, topic_prefix: st
 
 
 def test_many_orders_of_one_partition_are_cut_into_records_a_topic_takes() -> None:
-    records = ship_commands(range(2**62, 2**62 + 12_000), 1, 0)
-    assert [len(decode(record).value["order_id"]) for _, record in records] == [5_000, 5_000, 2_000]
+    records = ship_commands(range(2**62, 2**62 + 2 * MAX_ITEMS + 1), 1, 0)
+    assert [len(decode(record).value["order_id"]) for _, record in records] == [MAX_ITEMS, MAX_ITEMS, 1]
     assert max(len(record) for _, record in records) < ORDER_COMMANDS.max_message_bytes // 2
 
 
