@@ -18,6 +18,7 @@ COMMANDS = {
     "load": "load",
     "ids": "ids",
     "worker": "worker",
+    "gateway": "gateway",
     "migrate": "sinks",
     "sink": "sinks",
     "order": "lookups",
