@@ -25,7 +25,7 @@ class IdBlocks:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="order-ids")
         self._block: list[int] = []
         self._stale_at = 0.0
-        self._refill: asyncio.Future[list[int]] | None = None
+        self._refill: asyncio.Task[None] | None = None
 
     def next(self) -> int | None:
         """Return an ID, or None if there is none at hand: then ask `take`."""
@@ -40,7 +40,9 @@ class IdBlocks:
         """Return `n` IDs; raises ClockError or LeaseError."""
         if n > BLOCK // 2:
             return await self._in_thread(n)
-        while len(self._block) < n or self._clock() > self._stale_at:
+        if self._clock() > self._stale_at:
+            self._block = []
+        while len(self._block) < n:
             await asyncio.shield(self._refill_soon())
         cut = len(self._block) - n
         taken, self._block = self._block[cut:], self._block[:cut]
@@ -51,18 +53,26 @@ class IdBlocks:
         """Let go of the thread; the generator is the caller's."""
         self._thread.shutdown()
 
-    def _refill_soon(self) -> asyncio.Future[list[int]]:
+    def _refill_soon(self) -> asyncio.Task[None]:
         if self._refill is None:
-            self._refill = self._in_thread(BLOCK)
-            self._refill.add_done_callback(self._keep)
+            self._refill = asyncio.ensure_future(self._fill())
+            self._refill.add_done_callback(_heard)
         return self._refill
 
-    def _keep(self, done: asyncio.Future[list[int]]) -> None:
-        """What is left of the block before is dropped: it is older. An error is for those who wait; the next to ask tries again."""
-        self._refill = None
-        if not done.cancelled() and not done.exception():
-            self._block = done.result()[::-1]
+    async def _fill(self) -> None:
+        """What is left of the block before is dropped: it is older. After an error the next to ask tries again."""
+        try:
+            self._block = (await self._in_thread(BLOCK))[::-1]
             self._stale_at = self._clock() + MAX_AGE_S
+        finally:
+            # Here and not in a callback: between the end and its callbacks others ask, and would wait for what is over without ever letting the callback run.
+            self._refill = None
 
     def _in_thread(self, n: int) -> asyncio.Future[list[int]]:
         return asyncio.get_running_loop().run_in_executor(self._thread, self._ids.take, n)
+
+
+def _heard(done: asyncio.Task[None]) -> None:
+    """An error is for those who wait, and nobody may be waiting."""
+    if not done.cancelled():
+        done.exception()
