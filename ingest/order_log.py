@@ -20,8 +20,12 @@ from ingest.requests import OrderCommand, StockCommand
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS, Topic
 
-FLUSH_S: Final = 0.002
-"""How long lines gather, and how often acknowledgements are heard while any is due."""
+TICK_S: Final = 0.002
+"""How often we look: lines that have gathered are sent, acknowledgements are heard."""
+GATHER_S: Final = 0.008
+"""While earlier lines are not acknowledged, further ones gather for so long: the busier the brokers, the fewer and larger the records."""
+GATHERED: Final = 1_000
+"""Orders or parts of batches that are sent without gathering more."""
 RECORD_LINES: Final = 100
 """Lines in a columnar record at most: the longest lines there can be stay below the topic's record size."""
 _TRACE: Final = "traceparent"
@@ -66,6 +70,7 @@ class OrderLog:
         self._waiting: list[tuple[Acknowledged, int]] = []
         self._flights: deque[_Flight] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._gathering_since = 0.0
         self.unacknowledged_bytes = 0
         self.lines_sent = 0
         self.records_sent = 0
@@ -79,8 +84,11 @@ class OrderLog:
             self._traces[partition].append(parent)
             touched |= 1 << partition
         future = self._loop.create_future()
+        if not self._waiting:
+            self._gathering_since = self._clock()
         self._waiting.append((future, touched))
-        self._arm()
+        if self._timer is None:
+            self._arm()
         return future
 
     def command_order(self, command: OrderCommand, parent: str) -> Acknowledged:
@@ -101,20 +109,23 @@ class OrderLog:
         """Wait until nothing is due any more; False if something still is after `timeout_s`."""
         deadline = self._clock() + timeout_s
         while (self._flights or self._waiting) and self._clock() < deadline:
-            await asyncio.sleep(FLUSH_S)
+            await asyncio.sleep(TICK_S)
         return not (self._flights or self._waiting)
 
     def _arm(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(FLUSH_S, self._tick)
+            self._timer = self._loop.call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        if self._waiting:
-            self._flush()
         self._writer.poll()
+        if self._waiting and self._is_time():
+            self._flush()
         if self._flights or self._waiting:
             self._arm()
+
+    def _is_time(self) -> bool:
+        return not self._flights or len(self._waiting) >= GATHERED or self._clock() - self._gathering_since >= GATHER_S
 
     def _flush(self) -> None:
         flight, self._waiting = _Flight(self._waiting, self._clock()), []

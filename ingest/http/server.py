@@ -51,6 +51,7 @@ async def _serve(settings: GatewaySettings) -> None:
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=settings.gateway_drain)
     finally:
+        app.watching.cancel()
         await gateway.close()
 
 

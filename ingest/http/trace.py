@@ -22,8 +22,7 @@ class Trace(NamedTuple):
 def trace_of(header: str | None) -> Trace:
     """Return the trace that a request's `traceparent` names, or a new one where it names none."""
     sent = _FORM.fullmatch(header) if header else None
+    drawn = f"{_random.getrandbits(192):048x}"  # all zeroes, which would not be a trace, is drawn once in 2^64 requests
     if sent is None or (sent[3] and header is not None and header.startswith("00")):
-        trace_id, flags = f"{_random.getrandbits(128) or 1:032x}", "00"
-    else:
-        trace_id, flags = sent[1], sent[2]
-    return Trace(trace_id, f"00-{trace_id}-{_random.getrandbits(64) or 1:016x}-{flags}")
+        return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
+    return Trace(sent[1], f"00-{sent[1]}-{drawn[32:]}-{sent[2]}")
