@@ -21,6 +21,7 @@ class SlowBodies:
     """Ends the reading of bodies that take too long. One look at all of them now and then costs less than a timer for each."""
 
     def __init__(self, timeout_s: float) -> None:
+        self.loop = asyncio.get_running_loop()
         self.timeout_s = timeout_s
         self.reading: dict[asyncio.Task[None], float] = {}
         """Task -> when it began, in the event loop's time."""
@@ -30,7 +31,7 @@ class SlowBodies:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self.timeout_s / 4))
-            begun_by = asyncio.get_running_loop().time() - self.timeout_s
+            begun_by = self.loop.time() - self.timeout_s
             for task, begun in list(self.reading.items()):
                 if begun < begun_by:
                     del self.reading[task]
@@ -53,10 +54,9 @@ class Body:
         """See Incoming. The server itself holds a body to its Content-Length."""
         if self._length is not None and not int(self._length) <= self._most:
             raise self._too_large()
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        task = asyncio.current_task(self._slow.loop)
         assert task is not None
-        self._slow.reading[task] = loop.time()
+        self._slow.reading[task] = self._slow.loop.time()
         try:
             return await (self._protocol() if self._length is not None else self._counted())
         except asyncio.CancelledError:
