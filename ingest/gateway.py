@@ -59,6 +59,9 @@ class Gateway:
         self.registry = registry_of(self.figures)
         self.stopping = asyncio.Event()
 
+    async def open(self) -> None:
+        """Open what needs the event loop to be running; raises IngestError."""
+
     async def answer(self, request: Request) -> Answer:
         """Answer one request, whatever comes; count it and log it."""
         began, name, error = time.perf_counter(), "none", ""

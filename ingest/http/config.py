@@ -25,7 +25,6 @@ class GatewaySettings(BaseSettings):
     run_dir: Path | None = Field(default=None, description="where the process says where it listens")
     gateway_host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     gateway_port: int = Field(default=DEFAULT_PORT, ge=1, le=65_535, description="port to listen on; gateways of one machine may share it")
-    gateway_workers: int = Field(default=1, ge=1, le=256, description="processes that share the port")
     gateway_max_body: int = Field(default=MIB, ge=1_024, le=64 * MIB, description="bytes of a body, and of one line of a batch")
     gateway_header_timeout: float = Field(default=10.0, gt=0, le=600, description="seconds a client may take to send its headers")
     gateway_body_timeout: float = Field(default=10.0, gt=0, le=600, description="seconds a client may take to send its body, or the next part of a batch")

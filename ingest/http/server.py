@@ -39,6 +39,7 @@ def run(settings: GatewaySettings) -> None:
 async def _serve(settings: GatewaySettings) -> None:
     loop = asyncio.get_running_loop()
     gateway = Gateway(settings, loop)
+    await gateway.open()
     _collect_seldom()
     app = RsgiApp(gateway.answer, settings.gateway_max_body, settings.gateway_body_timeout)
     server = _server(settings, app)
