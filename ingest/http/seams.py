@@ -68,7 +68,7 @@ class Throttle(Protocol):
     """Token buckets per API key and per user."""
 
     async def __call__(self, caller: Caller, cost: int) -> Admission:
-        """Take `cost` tokens: 1 before a request's handler runs, then n - 1 for each part of n lines of a batch."""
+        """Take `cost` tokens: 1 before a request's handler runs, then n for each part of n lines of a batch."""
 
 
 @dataclass(frozen=True)
