@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= data/online-retail-sample.csv.xz
 PYTEST_FLAGS ?=
+MINUTES ?= 30
+SEED ?=
 APT_INSTALL := apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo down lint test bench
+.PHONY: help venv demo down lint test test-long bench faults
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/\1\t\2/p' Makefile
 
 venv: $(READY) ## the virtual environment .venv, with the `holdfast` command in it
 
@@ -40,5 +42,11 @@ lint: $(READY) ## style, types, import rules
 test: lint ## everything, on real servers that the tests start themselves
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
+test-long: $(READY) ## the tests marked long: each fault by itself, minutes of them
+	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
+
 bench: $(READY) ## the measurements, on servers of their own
 	$(BIN)/python -m bench
+
+faults: $(READY) ## faults against a running pipeline under load, then the audit (MINUTES=30, SEED=n repeats a run)
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

@@ -19,6 +19,7 @@ COMMANDS = {
     "ids": "ids",
     "worker": "worker",
     "gateway": "gateway",
+    "provider": "provider",
     "migrate": "sinks",
     "sink": "sinks",
     "order": "lookups",

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import failpoints
 from ingest.backfill_plan import Chunk, Counts, PlannedReturn, Planner, Survey, check_repeatable, chunks, opening
 from ingest.config import IngestConfig
 from ingest.errors import BrokerUnavailableError, ConfigError, FileError
@@ -94,6 +95,7 @@ def load(where: Callable[[], IngestConfig], wish: Wish, listen: Listener) -> Rep
     After any of them, and after a kill, the same call goes on where the brokers had everything. `where` is asked for the servers
     once the file is known to be whole.
     """
+    _arm_failpoints()
     began, file = time.monotonic(), RetailFile(wish.path)
     survey, config = _survey(file, listen), where()
     with load_state(config.mysql, wish.source) as state:
@@ -107,6 +109,13 @@ def load(where: Callable[[], IngestConfig], wish: Wish, listen: Listener) -> Rep
     report = _report(wish, survey, Decimal(progress.share), counts)
     sent, done = counts.rows - progress.rows_done, progress.rows_done
     return replace(report, rows_sent=sent, resumed_at=done, already_loaded=progress.finished, seconds=time.monotonic() - began)
+
+
+def _arm_failpoints() -> None:
+    try:
+        failpoints.arm_from_environment()
+    except failpoints.FailpointsError as error:
+        raise ConfigError(str(error)) from error
 
 
 class _Run:
@@ -125,22 +134,29 @@ class _Run:
     def run(self, file: RetailFile, survey: Survey, progress: Progress, counts: Counts) -> None:
         if not progress.opened:
             self._open(survey, file.name, progress.share)
+            failpoints.reach("load.opening-taken")
             progress = replace(progress, opened=True)
             self._state.save(progress)
+            failpoints.reach("load.opened")
         sender = Sender(self._writer, self._bind, file.name, progress.rows_done, clock_ms)
         pace = _Pace(self._wish.rate)
         returns: list[PlannedReturn] = []
         for chunk in _planned(file, survey, self._wish, counts, progress.rows_done, returns):
             sender.send_chunk(chunk)
+            failpoints.reach("load.chunk-sent")
             self._save_now_and_then(progress, sender.acknowledged.rows)
             self._listen("sending", chunk.last_row, survey.rows)
             pace.wait(chunk.last_row - progress.rows_done, sender)
         self._flush(sender)
         if file.digest != progress.digest:
             raise FileError(f"{file.path} changed while it was being loaded: put back what it was, then run the same command again")
+        failpoints.reach("load.acknowledged")
         self._state.save(replace(progress, rows_done=survey.rows))
+        failpoints.reach("load.rows-done")
         self._return(returns, sender, survey.rows)
+        failpoints.reach("load.returns-acknowledged")
         self._state.finish()
+        failpoints.reach("load.finished")
 
     def _return(self, returns: list[PlannedReturn], sender: Sender, rows: int) -> None:
         """Send the returns once the orders are decided and, where a warehouse works, shipped; a second time they change nothing."""
@@ -158,7 +174,9 @@ class _Run:
         self._listen("opening", 0, 1)
         sender = Sender(self._writer, self._bind, file_name, 0, clock_ms)
         sender.send_chunk(Chunk(0, list(commands)))
+        failpoints.reach("load.opening-sent")
         self._flush(sender)
+        failpoints.reach("load.opening-acknowledged")
         wait_until_taken(self._config.kafka, self._config.topic_prefix, sender.positions, self._taken, self._wish.patience_s)
 
     def _taken(self, done: int, total: int) -> None:
@@ -168,11 +186,14 @@ class _Run:
         new = sorted(name for name in names if name not in self._bound)
         if new:
             self._bound |= self._state.bind(new, self._ids.take)
+            failpoints.reach("load.bound")
         return self._bound
 
     def _save_now_and_then(self, progress: Progress, rows_done: int) -> None:
         if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            failpoints.reach("load.saving")
             self._state.save(replace(progress, rows_done=rows_done))
+            failpoints.reach("load.saved")
             self._saved_at = time.monotonic()
 
     def _flush(self, sender: Sender) -> None:
@@ -226,6 +247,7 @@ def _begin(state: LoadState, wish: Wish, file: RetailFile, survey: Survey) -> Pr
         check_repeatable(survey)
     if progress.rows_done == 0 and not progress.opened and not progress.finished:
         state.begin(progress)
+        failpoints.reach("load.begun")
     return progress
 
 

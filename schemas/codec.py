@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import fastavro
 
-from schemas.outcomes import DeadLetterReason
+from schemas.outcomes import MAX_ITEMS, DeadLetterReason
 
 AVRO: Final = Path(__file__).parent / "avro"
 MAGIC: Final = b"\x00"
@@ -169,4 +169,7 @@ def _size(codec: _Codec, value: dict[str, Any]) -> int:
     if len(sizes) != 1:
         lengths = ", ".join(f"{c}={len(value[c])}" for c in codec.columns)
         raise UndecodableError(DeadLetterReason.UNEQUAL_COLUMNS, f"{codec.name} with columns of different lengths: {lengths}")
-    return sizes.pop()
+    size = sizes.pop()
+    if size > MAX_ITEMS:
+        raise UndecodableError(DeadLetterReason.TOO_MANY_ITEMS, f"a {codec.name} of {size} items; it may have {MAX_ITEMS}")
+    return size

@@ -17,6 +17,8 @@ MAX_ACTOR_LENGTH: Final = 64
 """Characters of a command's actor that are kept; the rest is cut off."""
 MAX_LINES: Final = 1_000
 """Lines per order."""
+MAX_ITEMS: Final = 2_000
+"""Items in a columnar record: at about 150 bytes an item far below the topics' largest message, and what one batch can always decide."""
 MAX_QUANTITY: Final = 1_000_000_000
 """Units per line or command."""
 MAX_PRICE: Final = 1_000_000_000
@@ -75,7 +77,9 @@ class DeadLetterReason(StrEnum):
     UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"  # a schema ID nobody knows
     UNDECODABLE = "UNDECODABLE"  # the bytes are not what the schema says
     WRONG_RECORD = "WRONG_RECORD"  # a known record that does not belong on this topic
+    FOREIGN_RECORD = "FOREIGN_RECORD"  # between stages: what no stage writes, or on another partition than it would
     UNEQUAL_COLUMNS = "UNEQUAL_COLUMNS"  # the arrays of a columnar record differ in length
+    TOO_MANY_ITEMS = "TOO_MANY_ITEMS"  # a columnar record of more than MAX_ITEMS
     INVALID_COMMAND = "INVALID_COMMAND"  # a command with an impossible ID, kind, quantity or time
     CONFLICTING_ORDER = "CONFLICTING_ORDER"  # a line that contradicts what its order ID already stands for
     REFUND_DECLINED = "REFUND_DECLINED"  # the provider keeps money that an order gives back: people must

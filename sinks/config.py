@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     run_dir: Path | None = Field(default=None, description="where the process says which partitions it has")
     sink_batch_records: int = Field(default=5_000, ge=1, le=100_000, description="most records per batch")
     sink_batch_bytes: int = Field(default=524_288, ge=1, le=64 * 1_048_576, description="a batch of more than one record is not larger")
-    sink_session_timeout_ms: int = Field(default=10_000, ge=1_000, le=300_000, description="silence after which a dead sink's partitions move")
+    sink_session_timeout_ms: int = Field(default=6_000, ge=1_000, le=300_000, description="silence after which a dead sink's partitions move")
 
     def group(self, sink: str) -> str:
         """Return the consumer group of the sink `mysql` or `redis`."""

@@ -17,11 +17,17 @@ from sinks.rows import Record, UnstorableError
 
 log = structlog.get_logger()
 
-ACKNOWLEDGED_WITHIN_S: Final = 30.0
+ACKNOWLEDGED_WITHIN_S: Final = 10.0
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of a dead letter's value. A broker measures compressed batches, so a record of any size can reach a topic."""
+MOST_KEY_BYTES: Final = 64 * 1024
 
 
 def dead_letter(stage: str, record: Record, error: UnstorableError, died_at: int) -> dict[str, Any]:
     """Return the DeadLetter of a record. `died_at` is in ms since 1970 UTC."""
+    value, detail = record.value or b"", error.detail
+    if len(value) > MOST_BYTES:
+        detail, value = f"{detail} (the first {MOST_BYTES} of {len(value)} bytes are kept here)", value[:MOST_BYTES]
     order_id = error.order_id if error.order_id is not None and 0 < error.order_id <= MAX_ORDER_ID else None
     return {
         "stage": stage,
@@ -30,10 +36,10 @@ def dead_letter(stage: str, record: Record, error: UnstorableError, died_at: int
         "offset": record.offset,
         "index": -1,
         "reason": error.reason,
-        "detail": error.detail,
+        "detail": detail,
         "order_id": order_id,
-        "key": record.key,
-        "value": record.value or b"",
+        "key": record.key and record.key[:MOST_KEY_BYTES],
+        "value": value,
         "died_at": died_at,
     }
 
@@ -72,7 +78,9 @@ class DeadLetters:
         except (BufferError, KafkaException) as error:
             raise NotNowError(f"dead letters cannot be sent: {error}") from error
         if waiting or self._failed:
+            # What it has not sent must not follow later, behind what is sent instead; a new one begins afresh.
             producer.purge()
+            self._producer = None
             reason = self._failed[0].str() if self._failed else f"{waiting} without an answer in {ACKNOWLEDGED_WITHIN_S:.0f} s"
             raise NotNowError(f"dead letters were not taken: {reason}")
 

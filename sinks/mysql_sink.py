@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import pymysql
 from pymysql.constants import CR, ER
 
+import failpoints
 from sinks import sql
 from sinks.batch import Batch, Move
 from sinks.config import MysqlAddress
@@ -19,7 +20,7 @@ from sinks.store import compare
 Connection: TypeAlias = "pymysql.connections.Connection[pymysql.cursors.Cursor]"
 
 CONNECT_TIMEOUT_S: Final = 5
-ANSWER_TIMEOUT_S: Final = 60
+ANSWER_TIMEOUT_S: Final = 30
 # Strict: a value that does not fit is an error, never cut. Named in full, so that escaping does not depend on the server's own.
 SQL_MODE: Final = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 SESSION: Final = (
@@ -28,26 +29,38 @@ SESSION: Final = (
     # A sink that was stopped, or cut off, in the middle of a transaction still holds its positions' locks: the server
     # must end it, or whoever takes over its partitions waits for ever. A sink that lives asks something every second.
     "SET SESSION wait_timeout = 10, net_read_timeout = 10, net_write_timeout = 10",
-    "SET SESSION innodb_lock_wait_timeout = 5",
+    # The second of the two is for tables: a backup, an ALTER or somebody's LOCK TABLES would else hold us for a day.
+    "SET SESSION innodb_lock_wait_timeout = 5, lock_wait_timeout = 5",
 )
+# A statement of one row and what stands around it takes a few KiB; below this the server takes nothing of ours.
+LEAST_PACKET: Final = 16 * 1024
+# Room for the command byte in front of a statement, and then some.
+PACKET_MARGIN: Final = 1024
 
+_WRITE_FAILED: Final = 3
 _CONNECTION_KILLED: Final = 1927
+_STATEMENT_TIMEOUT: Final = 1969
 _DISCONNECTED_FOR_IDLENESS: Final = 4031
 _READ_ONLY_MODE: Final = 1836
+_READ_ONLY_TRANSACTION: Final = 1792
 # What goes away by itself: the server is stopping, starting, full, read-only for a failover, or two writers met.
 NOT_NOW: Final = frozenset(
     {
         *(CR.CR_CONNECTION_ERROR, CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_SERVER_LOST_EXTENDED),
         *(ER.SERVER_SHUTDOWN, ER.NORMAL_SHUTDOWN, ER.CON_COUNT_ERROR, ER.TOO_MANY_USER_CONNECTIONS, ER.HOST_IS_BLOCKED),
-        *(ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, ER.OPTION_PREVENTS_STATEMENT, _READ_ONLY_MODE, ER.QUERY_INTERRUPTED),
+        *(ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, ER.OPTION_PREVENTS_STATEMENT, _READ_ONLY_MODE, _READ_ONLY_TRANSACTION, ER.QUERY_INTERRUPTED),
         *(ER.DISK_FULL, ER.RECORD_FILE_FULL, ER.OUT_OF_RESOURCES, ER.OUTOFMEMORY, ER.CANT_CREATE_THREAD, ER.GET_ERRNO),
         *(ER.NET_READ_ERROR, ER.NET_READ_INTERRUPTED, ER.NET_ERROR_ON_WRITE, ER.NET_WRITE_INTERRUPTED, ER.NEW_ABORTING_CONNECTION),
-        *(_CONNECTION_KILLED, _DISCONNECTED_FOR_IDLENESS),
+        *(_WRITE_FAILED, ER.ERROR_ON_WRITE, ER.ERROR_DURING_COMMIT, ER.USER_LIMIT_REACHED, ER.TABLE_DEF_CHANGED),
+        *(_CONNECTION_KILLED, _DISCONNECTED_FOR_IDLENESS, _STATEMENT_TIMEOUT, ER.NET_PACKET_TOO_LARGE),
     }
 )
 NO_TABLES: Final = frozenset({ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.BAD_DB_ERROR})
-NO_ENTRY: Final = frozenset({ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR})
+NO_ENTRY: Final = frozenset(
+    {ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.HOST_NOT_PRIVILEGED}
+)
 MISSING_TABLES_DELAY_S: Final = 2.0
+PACKET_DELAY_S: Final = 2.0
 
 
 class MysqlStore:
@@ -58,10 +71,16 @@ class MysqlStore:
     def __init__(self, mysql_url: str) -> None:
         self._address = MysqlAddress(mysql_url)
         self._connection: Connection | None = None
+        self._largest = LEAST_PACKET
 
     def open(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        """See Store. A new position is committed at once: a row that is missing later means that the database was lost."""
+        """See Store. A new position is committed at once: a row that is missing later means that the database was lost.
+
+        A table or column that is missing is heard of here, before anything is read for it.
+        """
         with self._transaction() as cursor:
+            for statement in sql.PROBES:
+                cursor.execute(statement)
             cursor.executemany(sql.ADD_POSITION, [(self.name, topic, number) for topic, number in sorted(partitions)])
         found = self._positions()
         return {partition: found[partition] for partition in partitions}
@@ -72,8 +91,11 @@ class MysqlStore:
             for (topic, number), move in moves.items():
                 if cursor.execute(sql.MOVE_POSITION, (move.next, self.name, topic, number, move.expected)) != 1:
                     raise PositionMovedError(f"{topic}[{number}] is not at {move.expected}")
-            for statement in sql.statements(batch):
+            failpoints.reach("sink-mysql.positions-locked")
+            for statement in sql.statements(batch, self._largest):
                 cursor.execute(statement)
+                failpoints.reach("sink-mysql.half-written")
+            failpoints.reach("sink-mysql.written-before-commit")
 
     def check(self, positions: Mapping[Partition, int]) -> None:
         """See Store."""
@@ -98,9 +120,11 @@ class MysqlStore:
         try:
             if self._connection is None:
                 self._connection = _connect(self._address)
+                self._largest = _largest_statement(self._connection, self._address)
             with self._connection.cursor() as cursor:
                 yield cursor
-            self._connection.commit()
+            with failpoints.meanwhile("sink-mysql.commit-sent"):
+                self._connection.commit()
         except BaseException as error:
             self.close()
             if isinstance(error, pymysql.MySQLError | OSError | EOFError):
@@ -139,3 +163,13 @@ def _connect(at: MysqlAddress) -> Connection:
         for statement in SESSION:
             cursor.execute(statement)
     return connection
+
+
+def _largest_statement(connection: Connection, address: MysqlAddress) -> int:
+    """Return how many bytes a statement may have; raises NotNowError where that is too few for any of ours."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (allowed,) = cursor.fetchone() or (0,)
+    if allowed < LEAST_PACKET:
+        raise NotNowError(f"MySQL at {address} takes packets of {allowed} bytes at most: set max_allowed_packet to {LEAST_PACKET} or more", PACKET_DELAY_S)
+    return int(allowed) - PACKET_MARGIN

@@ -10,28 +10,34 @@ from urllib.parse import urlsplit
 
 import msgspec
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+import failpoints
 from schemas import views
 from sinks.batch import Batch, Move
 from sinks.errors import NotNowError, PositionMovedError, SinkError
 from sinks.rows import Level, Outcome, Partition, order_values, product_values
 from sinks.store import compare
 
+log = structlog.get_logger()
+
 TIMEOUT_S: Final = 30
 CONNECT_TIMEOUT_S: Final = 5
 HASHES_PER_CALL: Final = 200
 LOADING_DELAY_S: Final = 0.5
 FULL_DELAY_S: Final = 2.0
+# The other policies that evict take only keys that expire, and none of ours does.
+EVICTING: Final = "allkeys-"
 
 WRITE_NEWER: Final = """
 -- KEYS: hashes. ARGV: number of fields n, place of `version` among them, n names, then n values per key.
 local n, at = tonumber(ARGV[1]), tonumber(ARGV[2])
 local first = 2 + n
 for k = 1, #KEYS do
-  local held = redis.call('HGET', KEYS[k], 'version')
-  if not held or tonumber(held) < tonumber(ARGV[first + at]) then
+  local held = tonumber(redis.call('HGET', KEYS[k], 'version') or '')
+  if not held or held < tonumber(ARGV[first + at]) then
     local row = {}
     for f = 1, n do
       row[2 * f - 1] = ARGV[2 + f]
@@ -55,6 +61,7 @@ PRODUCT_FIELDS: Final = views.PRODUCT_COLUMNS
 ORDER_FIELDS: Final = (*views.ORDER_COLUMNS, "lines")
 NOT_NOW: Final = ("OOM", "LOADING", "READONLY", "MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "UNKILLABLE", "CLUSTERDOWN", "TRYAGAIN")
 NO_ENTRY: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
+NOT_OURS: Final = "WRONGTYPE"
 
 
 class RedisStore:
@@ -79,7 +86,11 @@ class RedisStore:
         self._move_positions = self._redis.register_script(MOVE_POSITIONS)
 
     def open(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        """See Store. A new position is written at once: a key that is missing later means that Redis was emptied."""
+        """See Store. A new position is written at once: a key that is missing later means that Redis was emptied.
+
+        Raises SinkError where Redis may drop rows of its own accord: nobody would hear of it.
+        """
+        self._must_keep()
         with _classified():
             for partition in partitions:
                 self._redis.set(views.position_key(*partition), 0, nx=True)
@@ -90,8 +101,11 @@ class RedisStore:
         """See Store."""
         with _classified():
             self._write_hashes(PRODUCT_FIELDS, ((views.stock_key(k), _product(x)) for k, x in batch.products.items()))
+            failpoints.reach("sink-redis.half-written")
             self._write_hashes(ORDER_FIELDS, ((views.order_key(k), _order(x)) for k, x in batch.orders.items()))
-            self._move(moves)
+            failpoints.reach("sink-redis.written-before-commit")
+            with failpoints.meanwhile("sink-redis.commit-sent"):
+                self._move(moves)
 
     def check(self, positions: Mapping[Partition, int]) -> None:
         """See Store."""
@@ -101,6 +115,16 @@ class RedisStore:
     def close(self) -> None:
         """See Store."""
         self._redis.close()
+
+    def _must_keep(self) -> None:
+        try:
+            with _classified():
+                policy = str(self._redis.info("memory").get("maxmemory_policy", ""))
+        except SinkError as error:
+            log.warning("Redis does not say whether it evicts keys; it must not", detail=str(error))
+            return
+        if policy.startswith(EVICTING):
+            raise SinkError(f"Redis evicts keys when its memory is full (maxmemory-policy {policy}), and rows would be lost unseen: set it to noeviction")
 
     def _positions(self, partitions: Collection[Partition]) -> dict[Partition, int | None]:
         if not partitions:
@@ -156,6 +180,8 @@ def _meaning(error: redis.ResponseError) -> Exception:
         return NotNowError(f"Redis is out of memory: {said}", FULL_DELAY_S)
     if isinstance(error, redis.exceptions.NoPermissionError) or said.startswith(NO_ENTRY):
         return SinkError(f"Redis does not allow it: {said}")
+    if NOT_OURS in said:
+        return SinkError(f"Redis holds something else under one of our keys: give the sink a Redis database of its own, or empty this one ({said})")
     if isinstance(error, redis.exceptions.ReadOnlyError) or said.startswith(NOT_NOW):
         return NotNowError(f"Redis cannot write now: {said}")
     return error

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+import failpoints
 from sinks.config import Settings, settings
 from sinks.dead_letters import DeadLetters
 from sinks.errors import SinkError
@@ -33,6 +34,7 @@ def run(sink: str, **known: str) -> None:
     to put right, and whatever was not foreseen.
     """
     set_up_logging()
+    arm_failpoints()
     configured = settings(**known)
     store = store_of(sink, configured)
     stop = threading.Event()
@@ -46,6 +48,14 @@ def run(sink: str, **known: str) -> None:
         except Exception as error:
             log.critical("the sink stops; nothing of the batch in hand moved its position", sink=sink, exc_info=error)
             raise SystemExit(EXIT_BUG) from None
+
+
+def arm_failpoints() -> None:
+    """Arm what the environment names; raises SinkError for a list that means nothing."""
+    try:
+        failpoints.arm_from_environment()
+    except failpoints.FailpointsError as error:
+        raise SinkError(str(error)) from error
 
 
 def set_up_logging() -> None:

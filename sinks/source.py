@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 BROKER_TIMEOUT_S: Final = 10.0
 COMMIT_EVERY_S: Final = 1.0
+REBALANCE_S: Final = 4.0
+"""How long the group may take to say what is ours, once whoever holds it up has lost its session."""
 HEARTBEATS_PER_SESSION: Final = 4
 QUEUED_KIB: Final = 16 * 1024
 
@@ -37,18 +39,36 @@ class Polled:
 class Source:
     """A member of the sink's consumer group. The group says which partitions are ours; where to read, start() is told.
 
-    `assigned` are our partitions; `changed` is True from each rebalance until start() is called.
+    `assigned` are our partitions; `changed` is True from each rebalance until start() is called. `is_blind`: the client has lost sight
+    of a partition that is ours, or of the group; it does not find it again by itself, renew() does.
     """
 
     def __init__(self, settings: Settings, sink: str) -> None:
         self._settings = settings
         self._streams = {topic.named(settings.topic_prefix): topic.name for topic in INPUTS}
         self._group = settings.group(sink)
+        self._patience_s = settings.sink_session_timeout_ms / 1000 + REBALANCE_S
         self._consumer = Consumer(_options(settings, self._group))
         self._committed_at = 0.0
         self._unreachable = False
         self.assigned: frozenset[Partition] = frozenset()
         self.changed = False
+        self._lost_sight = False
+        self._outside_since: float | None = None
+        """Since when we wait to hear from the group what is ours."""
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether this client has to be replaced: see renew()."""
+        outside = self._outside_since
+        return self._lost_sight or (outside is not None and time.monotonic() - outside > self._patience_s)
+
+    def renew(self) -> None:
+        """Leave the group with this client, and go on with a new one, which has to join()."""
+        self._consumer.close()
+        self._consumer = Consumer(_options(self._settings, self._group))
+        self.assigned, self.changed = frozenset(), False
+        self._lost_sight, self._outside_since = False, None
 
     def join(self) -> None:
         """Join the group; raises SinkError when an input topic does not exist, NotNowError when no broker answers."""
@@ -59,6 +79,7 @@ class Source:
         missing = [topic for topic in self._streams if topic not in known]
         if missing:
             raise SinkError(f"Kafka at {self._settings.kafka} has no topic {' and no topic '.join(missing)}: run `holdfast topics create`")
+        self._outside_since = time.monotonic()
         self._consumer.subscribe(list(self._streams), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
     def poll(self, timeout_s: float) -> Polled:
@@ -115,6 +136,8 @@ class Source:
         try:
             bounds = self._consumer.get_watermark_offsets(TopicPartition(*partition), BROKER_TIMEOUT_S)
         except KafkaException as error:
+            # Seen after a broker had been frozen: the client's own picture of the topic stays empty, for ever.
+            self._lost_sight = error.args[0].code() == KafkaError._UNKNOWN_PARTITION
             raise NotNowError(f"Kafka does not say where {partition[0]}[{partition[1]}] ends: {error.args[0].str()}") from error
         if bounds is None:
             raise NotNowError(f"Kafka does not say where {partition[0]}[{partition[1]}] ends")
@@ -150,10 +173,13 @@ class Source:
     def _on_assign(self, _consumer: Consumer, partitions: Iterable[TopicPartition]) -> None:
         # Nothing is read until the store has said from where.
         self._consumer.unassign()
+        self._outside_since = None
         self._owned(frozenset((p.topic, p.partition) for p in partitions))
 
     def _on_revoke(self, _consumer: Consumer, _partitions: Iterable[TopicPartition]) -> None:
         self._consumer.unassign()
+        # Seen after a broker had been frozen: the client never asked to be let in again, and had no connection left.
+        self._outside_since = time.monotonic()
         self._owned(frozenset())
 
     def _owned(self, partitions: frozenset[Partition]) -> None:

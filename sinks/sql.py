@@ -43,20 +43,48 @@ ADD_POSITION: Final = f"INSERT IGNORE INTO {views.SINK_POSITIONS} (sink, topic, 
 READ_POSITIONS: Final = f"SELECT topic, partition_no, position FROM {views.SINK_POSITIONS} WHERE sink = %s"  # noqa: S608
 MOVE_POSITION: Final = f"UPDATE {views.SINK_POSITIONS} SET position = %s WHERE sink = %s AND topic = %s AND partition_no = %s AND position = %s"  # noqa: S608
 
+PROBES: Final = tuple(
+    f"SELECT {', '.join(columns)} FROM {table} LIMIT 0"  # noqa: S608
+    for table, columns in (
+        (views.PRODUCTS, views.PRODUCT_COLUMNS),
+        (views.USERS, views.USER_COLUMNS),
+        (views.ORDERS, views.ORDER_COLUMNS),
+        (views.ORDER_LINES, views.ORDER_LINE_COLUMNS),
+    )
+)
+"""They fail where a table or a column that the sink writes is missing."""
 
-def statements(batch: Batch) -> Iterator[str]:
-    """Return the statements that write a batch. Shared rows go in the order of their keys, so that two writers rarely deadlock."""
-    yield from _statements(PRODUCTS, [_product(level) for _, level in sorted(batch.products.items())])
-    yield from _statements(USERS, [_user(user_id, *times) for user_id, times in sorted(batch.users.items())])
+
+def statements(batch: Batch, largest: int) -> Iterator[str]:
+    """Return the statements that write a batch, of `largest` bytes at most (but of one row at least).
+
+    Shared rows go in the order of their keys, so that two writers rarely deadlock.
+    """
+    yield from _statements(PRODUCTS, [_product(level) for _, level in sorted(batch.products.items())], largest)
+    yield from _statements(USERS, [_user(user_id, *times) for user_id, times in sorted(batch.users.items())], largest)
     outcomes = [outcome for _, outcome in sorted(batch.orders.items())]
-    yield from _statements(ORDERS, [_order(outcome) for outcome in outcomes])
-    yield from _statements(LINES, list(_lines(outcomes)))
+    yield from _statements(ORDERS, [_order(outcome) for outcome in outcomes], largest)
+    yield from _statements(LINES, list(_lines(outcomes)), largest)
 
 
-def _statements(around: tuple[str, str], rows: Sequence[str]) -> Iterator[str]:
+def _statements(around: tuple[str, str], rows: Sequence[str], largest: int) -> Iterator[str]:
     before, behind = around
-    for i in range(0, len(rows), ROWS_PER_STATEMENT):
-        yield before + ",".join(rows[i : i + ROWS_PER_STATEMENT]) + behind
+    for some in _cut(rows, largest - len(before) - len(behind)):
+        yield before + ",".join(some) + behind
+
+
+def _cut(rows: Sequence[str], room: int) -> Iterator[Sequence[str]]:
+    """Cut the rows into runs of at most ROWS_PER_STATEMENT, which fit into `room` bytes with a comma behind each."""
+    start = used = 0
+    for i, row in enumerate(rows):
+        # UTF-8 needs four bytes a character at most; the few rows that are not ASCII are not worth an exact count.
+        size = len(row) + 1 if row.isascii() else 4 * len(row) + 1
+        if i > start and (used + size > room or i - start == ROWS_PER_STATEMENT):
+            yield rows[start:i]
+            start, used = i, 0
+        used += size
+    if start < len(rows):
+        yield rows[start:]
 
 
 def _product(x: Level) -> str:

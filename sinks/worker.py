@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
+import failpoints
 from sinks import batch
 from sinks.config import Settings
 from sinks.dead_letters import DeadLetters
@@ -22,7 +23,8 @@ log = structlog.get_logger()
 POLL_S: Final = 0.2
 CHECK_EVERY_S: Final = 1.0
 FIRST_DELAY_S: Final = 0.1
-LONGEST_DELAY_S: Final = 5.0
+LONGEST_DELAY_S: Final = 3.0
+REMIND_EVERY_S: Final = 30.0
 
 
 class Stop(Protocol):
@@ -54,37 +56,51 @@ class Worker:
         self._checked_at = 0.0
         self._failures = 0
         self._failing_since = 0.0
+        self._said_at = 0.0
 
     def run(self, stop: Stop) -> None:
         """Work until `stop` is set: the batch in hand is finished, the group is left. Raises what nobody foresaw."""
         try:
             while not stop.is_set():
                 self._step(stop)
+            self._reach("stopping")
             self._source.commit(self._positions or {}, now=True)
         finally:
             self._source.close()
             self._store.close()
             self._dead_letters.close()
 
+    def _reach(self, step: str) -> None:
+        failpoints.reach(f"sink-{self._store.name}.{step}")
+
     def _step(self, stop: Stop) -> None:
         try:
-            if self._positions is None or self._source.changed:
+            if self._positions is None or self._source.changed or self._source.is_blind:
                 self._open()
             self._take()
         except NotNowError as error:
-            self._wait(error, stop)
+            self._failed("not now; waiting", error)
+            self._wait(error.delay_s, stop)
         except PositionMovedError as error:
-            log.warning("the store stands somewhere else; going on from there", store=self._store.name, detail=str(error))
-            self._positions = None
+            self._failed("the store stands somewhere else; going on from there", error)
+            # Not at once: two writers that each believe a partition theirs would drive each other in circles.
+            self._wait(0, stop)
 
     def _open(self) -> None:
         """Go on from where the store stands."""
+        if self._source.is_blind:
+            log.warning("the client lost sight of the group or of a partition; taking a new one", store=self._store.name)
+            self._source.renew()
+            self._joined = False
         if not self._joined:
             self._source.join()
             self._joined = True
+            self._reach("joined")
         assigned = self._source.assigned
         self._positions, self._ends = None, {}
         positions = self._store.open(assigned) if assigned else {}
+        if positions:
+            self._reach("positions-read")
         self._source.start(self._source.starts(positions))
         self._positions, self._checked_at = positions, time.monotonic()
         self._announce(assigned)
@@ -97,6 +113,7 @@ class Worker:
             return
         self._ends.update(polled.ends)
         if polled.records:
+            self._reach("polled")
             self._write(polled.records)
         elif not polled:
             self._idle()
@@ -109,12 +126,18 @@ class Worker:
         """Write one batch with its positions; only then do we stand behind it."""
         positions = self._held()
         moves = batch.moves(positions, folded.ends)
+        self._reach("folded")
         self._dead_letters.send(folded.unstorable, time.time_ns() // 1_000_000)
+        if folded.unstorable:
+            self._reach("dead-letters-sent")
         self._store.write(folded, moves)
+        self._reach("committed")
         positions.update(folded.ends)
+        self._reach("moved")
         self._checked_at = time.monotonic()
         self._recovered()
         self._source.commit(positions)
+        self._reach("group-committed")
 
     def _idle(self) -> None:
         """Nothing to read: stand at the very end, behind the transaction markers, and look whether the store is still what it was."""
@@ -129,16 +152,23 @@ class Worker:
             self._recovered()
             self._source.commit(positions)
 
-    def _wait(self, error: NotNowError, stop: Stop) -> None:
-        """Read nothing for a while, but answer the group, so that the partitions stay ours."""
+    def _failed(self, what: str, error: Exception) -> None:
+        """Count a failure, and say so: the first of a row, then one now and then."""
+        now = time.monotonic()
         self._failures += 1
         if self._failures == 1:
-            self._failing_since = time.monotonic()
-            log.warning("not now; waiting", store=self._store.name, reason=str(error))
+            self._failing_since = self._said_at = now
+            log.warning(what, store=self._store.name, reason=str(error))
+        elif now - self._said_at >= REMIND_EVERY_S:
+            self._said_at = now
+            log.warning("still not", store=self._store.name, reason=str(error), for_s=round(now - self._failing_since), attempts=self._failures)
+
+    def _wait(self, wanted_s: float, stop: Stop) -> None:
+        """Read nothing for a while, but answer the group, so that the partitions stay ours."""
         self._positions = None
         if self._joined:
             self._source.stop()
-        until = time.monotonic() + back_off(self._failures, error.delay_s, random.random())  # noqa: S311 (jitter)
+        until = time.monotonic() + back_off(self._failures, wanted_s, random.random())  # noqa: S311 (jitter)
         while not stop.is_set() and (left := until - time.monotonic()) > 0:
             self._pause(min(left, POLL_S))
 

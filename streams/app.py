@@ -13,10 +13,14 @@ import structlog
 from faust.serializers import codecs
 from faust.transport.drivers import aiokafka as driver
 
+import failpoints
 from streams.agents import orders, payments, stock
 from streams.config import StreamSettings, settings
+from streams.payments import Provider
+from streams.payments.http import HttpProvider
 from streams.payments.sandbox import Sandbox
 from streams.runtime.consumer import BatchConsumer
+from streams.runtime.exits import MISCONFIGURED, end_process
 from streams.runtime.lifecycle import BatchApp, attach
 from streams.runtime.records import StageKind
 from streams.runtime.tables import TaskTable, TaskTables
@@ -38,7 +42,17 @@ class Untouched(codecs.Codec):  # type: ignore[misc]
 
 def stages(config: StreamSettings) -> tuple[StageKind, ...]:
     """Return the pipeline's stages in the order an order passes them."""
-    return STOCK, orders_kind(config.order_timeout_ms), payments_kind(Sandbox(config.sandbox_decline_rate))
+    return STOCK, orders_kind(config.order_timeout_ms), payments_kind(payment_provider(config))
+
+
+def payment_provider(config: StreamSettings) -> Provider:
+    """Return the provider that the settings name; one that cannot be asked ends the process."""
+    if config.payment_provider == "sandbox":
+        return Sandbox(config.sandbox_decline_rate, int(config.sandbox_slow * 1000), config.sandbox_silent_ms)
+    try:
+        return HttpProvider(config.payment_url, config.payment_key.get_secret_value(), config.payment_timeout, config.payment_concurrency)
+    except ValueError as error:
+        end_process(MISCONFIGURED, f"HOLDFAST_PAYMENT_PROVIDER is http, but HOLDFAST_PAYMENT_URL cannot be used: {error}")
 
 
 AGENTS: Final = {"stock": stock, "orders": orders, "payments": payments}
@@ -89,9 +103,18 @@ def log_to_stderr() -> None:
     )
 
 
+def arm_failpoints() -> None:
+    """Arm what the environment names; a list that means nothing ends the process."""
+    try:
+        failpoints.arm_from_environment()
+    except failpoints.FailpointsError as error:
+        end_process(MISCONFIGURED, str(error))
+
+
 # A batch makes tens of thousands of short-lived values: Python's default of a collection every 700 finds nothing, 40 times as often.
 gc.set_threshold(50_000, 20, 50)
 log_to_stderr()
+arm_failpoints()
 codecs.register("untouched", Untouched())
 driver.Transport.Consumer = BatchConsumer
 app = create_app(settings(), stages(settings()))

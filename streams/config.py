@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.topics import DEFAULT_PARTITIONS
@@ -20,12 +21,22 @@ class StreamSettings(BaseSettings):
     topic_prefix: str = Field(default="", description="goes before every topic name, group and transactional ID")
     partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1, description="partition count of the stage topics")
     order_timeout: float = Field(default=900.0, gt=0, description="seconds until an undecided order expires")
+    payment_provider: Literal["sandbox", "http"] = Field(
+        default="sandbox", description="who moves the money: nobody, or whoever is behind HOLDFAST_PAYMENT_URL"
+    )
+    payment_url: str = Field(default="", description="the http provider's base URL")
+    payment_key: SecretStr = Field(default=SecretStr(""), description="the http provider's bearer token")
+    payment_timeout: float = Field(default=3.0, gt=0, description="seconds the http provider has for an answer before it is asked again")
+    payment_concurrency: int = Field(default=32, ge=1, le=1_000, description="requests a worker has with the http provider at a time")
     sandbox_decline_rate: float = Field(default=0.0, ge=0, le=1, description="share of orders the sandbox provider declines")
+    sandbox_slow: float = Field(default=5.0, ge=0, description="seconds the sandbox provider takes for tok_slow")
+    sandbox_silent: float | None = Field(default=None, ge=0, description="seconds it takes for tok_silent; by default 5 more than an order has")
     session_timeout: float = Field(default=6.0, ge=6.0, description="seconds until a silent worker loses its partitions")
     transaction_timeout: float = Field(default=10.0, gt=0, description="seconds until the broker aborts a dead worker's transaction")
     batch_seconds: float = Field(default=0.3, gt=0, description="how long deciding one batch should take at most")
     max_batch_bytes: int = Field(default=4_194_304, ge=16_384, description="bytes per batch at most")
     stall_seconds: float = Field(default=30.0, gt=0, description="no progress for so long while there is lag: the worker ends")
+    loop_seconds: float = Field(default=12.0, gt=0, description="an event loop that does not turn for so long ends the worker")
     open_seconds: float = Field(default=300.0, gt=0, description="a task that takes longer to open ends the worker")
     run_dir: Path | None = Field(default=None, description="where to say which partitions this process holds")
 
@@ -37,6 +48,10 @@ class StreamSettings(BaseSettings):
     @property
     def order_timeout_ms(self) -> int:
         return int(self.order_timeout * 1000)
+
+    @property
+    def sandbox_silent_ms(self) -> int:
+        return int((self.order_timeout + 5.0 if self.sandbox_silent is None else self.sandbox_silent) * 1000)
 
 
 @lru_cache(maxsize=1)

@@ -7,8 +7,8 @@ rules for lines and stock, and reads with its own consumers. Of `schemas` it tak
 
 What a clean audit does not prove:
 - That the broker kept what it acknowledged. The log is the evidence; a record that Kafka lost with its answer is not
-  missed. (An answer without its record is found.) Whoever must know asks the producers what they were acknowledged.
-- That nothing was given up wrongly by a producer: what never entered `orders` or `order.commands` is not seen.
+  missed, unless clients wrote a journal of what they were acknowledged. (An answer without its record is found.)
+- That nothing was given up wrongly by a producer: what never entered `orders` or `order.commands`, and was not acknowledged, is not seen.
 - That the payment provider moved money as it said, or that goods left the house: the results and commands are believed.
 - When things happened. An order may have expired early or late; only that it expired, and what followed, is checked.
 - Which command of several carried out a change: outcomes name none. Commands are checked by number per order, and a
@@ -22,17 +22,20 @@ It needs the whole history: where records were deleted from a topic it refuses t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
 
 from holdfast.audit.check import check
 from holdfast.audit.errors import CannotCheckError
+from holdfast.audit.journals import Journal
 from holdfast.audit.log import Log
-from holdfast.audit.reading import Progress, read_log
+from holdfast.audit.progress import Progress
+from holdfast.audit.reading import read_log
 from holdfast.audit.report import Report, Violation
 from holdfast.audit.store_reading import read_stores
 from holdfast.audit.stores import Stores
 
-__all__ = ["CannotCheckError", "Log", "Report", "Stores", "Violation", "check", "run"]
+__all__ = ["CannotCheckError", "Journal", "Log", "Report", "Stores", "Violation", "check", "run"]
 
 
 def run(
@@ -40,25 +43,25 @@ def run(
     mysql_url: str | None = None,
     redis_url: str | None = None,
     prefix: str = "",
+    journals: Sequence[Path] = (),
     *,
     live: bool = False,
+    complete: bool = False,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> Report:
     """Read the topics named with `prefix`, and the stores unless both URLs are None, and check everything.
 
     At rest (the default) an undecided order, an unanswered line or a lagging store is a violation; `live` allows what
-    is under way. Raises CannotCheckError where something is missing that the audit needs.
+    is under way. `journals` are files that clients wrote (journals.py says how); `complete`: they are all there are.
+    Raises CannotCheckError where something is missing that the audit needs.
     """
     if (mysql_url is None) != (redis_url is None):
         raise CannotCheckError("give the URLs of both stores, or of neither")
     started = time.monotonic()
-    # The stores first: whatever they hold by now is in the log when its ends are looked at.
+    # Journals and stores first: what they hold by now is in the log when its ends are looked at.
+    written = [Journal.open(path) for path in journals]
     stores = read_stores(mysql_url, redis_url, progress) if mysql_url and redis_url else None
     log = read_log(kafka, prefix, live=live, progress=progress)
-    report = check(log, stores, live=live, step=_steps(progress))
+    report = check(log, stores, written, live=live, complete=complete, progress=progress)
     report.seconds = time.monotonic() - started
     return report
-
-
-def _steps(progress: Progress) -> Callable[[str], None]:
-    return lambda what: progress(f"checking {what}", 0, 0)

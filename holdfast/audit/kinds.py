@@ -32,6 +32,7 @@ _BY_PROMISE: Final = {
     },
     "I2": {
         "undecided": "an order has no decision",
+        "acknowledged_undecided": "an order that the brokers acknowledged to a client has no decision",
         "decided_twice": "an order has more than one decision",
         "outcome_version_missing": "an order's outcome versions have a hole",
         "outcome_version_doubled": "two outcomes of an order carry the same version",
@@ -63,6 +64,8 @@ _BY_PROMISE: Final = {
         "command_refused_unjustly": "a command about a product was refused though nothing was in its way",
     },
     "I5": {
+        "acknowledged_not_in_log": "a line or command that the brokers acknowledged to a client is not on its topic",
+        "in_log_unsent": "a line or command is in the log that no client wrote down as sent (--journal-complete)",
         "line_unanswered": "a line on orders was neither answered nor dead-lettered",
         "line_answered_twice": "a line on orders was answered more than once",
         "line_answered_and_dead": "a valid line was answered and is a dead letter as well",
@@ -98,6 +101,8 @@ _BY_PROMISE: Final = {
         "store_row_missing": "a row is missing from MySQL",
         "store_row_extra": "MySQL has a row that nothing in the log accounts for",
         "store_row_differs": "a MySQL row differs from the log",
+        "store_position_ahead": "a sink's recorded position lies beyond the end of its input",
+        "store_position_behind": "a sink's recorded position lies before records of its input",
         "cache_missing": "a hash is missing from Redis",
         "cache_extra": "Redis has a hash that nothing in the log accounts for",
         "cache_differs": "a Redis hash differs from the log",
@@ -113,6 +118,8 @@ _BY_PROMISE: Final = {
         "refund_out_of_sequence": "an order's refunds are not numbered 1, 2, 3, ...",
         "refunds_differ_from_returns": "what was refunded is not the returned units times their price",
         "outcome_money_differs": "an order's outcome says something else of its money than the payment results",
+        "payment_row_differs": "the payments stage's changelog says that money moved, or a charge was declined, which no result says",
+        "payment_row_behind": "the payments stage's changelog does not know of money that a result says has moved",
         "wrong_result": "a charge or refund has a result that does not belong to it",
     },
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from holdfast.audit.table import Place, Table
 from holdfast.audit.wire import UndecodableError, decode
 from schemas import topics
-from schemas.outcomes import OrderCommandKind, StockCommandKind
+from schemas.outcomes import DeadLetterReason, OrderCommandKind, StockCommandKind
 from schemas.topics import POSITIONS_KEY, Topic
 
 READ: Final = (
@@ -26,10 +27,12 @@ READ: Final = (
     topics.ORDER_STATE,
     topics.PAYMENT_STATE,
 )
-"""Everything the audit reads; payment.state only for the tasks' positions."""
+"""Everything the audit reads."""
 
 CHANGELOGS: Final = (topics.STOCK_STATE, topics.ORDER_STATE, topics.PAYMENT_STATE)
 
+
+_BETWEEN_STAGES: Final = frozenset({topics.STOCK_DECISIONS.name, topics.PAYMENT_REQUESTS.name, topics.PAYMENT_RESULTS.name})
 
 OUTCOME_LINE: Final = {
     **{"line": "int", "product_id": "string", "quantity": "long", "unit_price": "long"},
@@ -52,11 +55,24 @@ class BadRecord(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The last changelog record of a key, still encoded."""
+    """The last changelog record of a key, still encoded, and the value `before` it."""
 
     partition: int
     offset: int
     value: bytes
+    before: bytes | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the row's fields. A stray record that nobody can decode does not count: the stage goes on from the one before.
+
+        Raises UndecodableError if neither can be decoded. (A row that its own stage spoilt is found: the one before is behind.)
+        """
+        try:
+            return decode(self.value)[1]
+        except UndecodableError:
+            if self.before is None:
+                raise
+        return decode(self.before)[1]
 
 
 class Log:
@@ -125,10 +141,9 @@ class Log:
         if key == POSITIONS_KEY:
             _, fields, _ = decode(row.value)
             self.positions[topic.name, row.partition] = dict(zip(fields["topic"], fields["offset"], strict=True))
-        elif topic is topics.PAYMENT_STATE:
-            return
         elif row.value:
-            self.rows[topic.name][key] = row
+            earlier = self.rows[topic.name].get(key)
+            self.rows[topic.name][key] = row._replace(before=earlier.value) if earlier else row
         else:
             self.rows[topic.name].pop(key, None)
 
@@ -139,6 +154,20 @@ class Log:
 
     def _dead_letter(self, partition: int, offset: int, fields: dict[str, Any], _size: int) -> None:
         self.dead_letters.add_one(partition, offset, {**fields, "digest": digest_of(fields["value"]), "size": len(fields["value"])})
+
+    def leave_out_foreign(self) -> None:
+        """Empty the records between stages that their reader gave up whole as no stage's: they were said by nobody.
+
+        Had it been a stage's after all, what it answered is now unanswered, and that is found.
+        """
+        letters = self.dead_letters
+        foreign: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+        for topic, partition, offset, reason in zip(*(letters[name] for name in ("topic", "partition", "offset", "reason")), strict=True):
+            if reason == DeadLetterReason.FOREIGN_RECORD:
+                foreign[topic.removeprefix(self.prefix)].add((partition, offset))
+        for topic in foreign.keys() & _BETWEEN_STAGES:
+            for table in self.tables_of(topic):
+                table.empty(foreign[topic])
 
     def in_flight(self, first: Mapping[tuple[str, int], int]) -> None:
         """Say from which offset on (topic name, partition) records are in flight: evidence, but no claims."""

@@ -8,7 +8,7 @@ from holdfast.audit.log import Log, Row
 from holdfast.audit.outcomes import Outcomes
 from holdfast.audit.report import Report
 from holdfast.audit.table import Place
-from holdfast.audit.wire import UndecodableError, decode
+from holdfast.audit.wire import UndecodableError
 from schemas import topics
 from schemas.outcomes import LineStatus, OrderStatus, Refusal
 
@@ -24,14 +24,9 @@ _REFUSALS: Final = {int(refusal): refusal.name if refusal else "" for refusal in
 def check_order_rows(log: Log, report: Report, outcomes: Outcomes, *, live: bool) -> None:
     """Compare each row of order.state with the order's outcome of the row's version; at rest that is the last one."""
     rows = log.rows[topics.ORDER_STATE.name]
+    checked = OrderRows(log, report, outcomes, live=live)
     for key, row in rows.items():
-        place = Place(topics.ORDER_STATE.named(log.prefix), row.partition, row.offset)
-        fields = _fields(report, row, place)
-        if fields is None:
-            continue
-        if b"%d" % fields["order_id"] != key:
-            report.add("row_differs", place, f"its key is {key!r}", order_id=fields["order_id"])
-        _check_row(report, place, fields, outcomes, live=live)
+        checked.check(key, row)
     if not live:
         for order_id, versions in outcomes.versions.items():
             if versions and b"%d" % order_id not in rows:
@@ -39,40 +34,54 @@ def check_order_rows(log: Log, report: Report, outcomes: Outcomes, *, live: bool
     report.count("I2", changelog_rows=len(rows))
 
 
-def _fields(report: Report, row: Row, place: Place) -> dict[str, Any] | None:
-    try:
-        return decode(row.value)[1]
-    except UndecodableError as error:
-        report.add("row_differs", place, str(error))
-        return None
+class OrderRows:
+    """Compares rows with outcomes, whose columns it looks up once: there are as many rows as orders."""
 
+    def __init__(self, log: Log, report: Report, outcomes: Outcomes, *, live: bool) -> None:
+        self.report = report
+        self.outcomes = outcomes
+        self.live = live
+        self._topic = topics.ORDER_STATE.named(log.prefix)
+        self._names = ("status", "refusal", *(_SAME if live else (*_SAME, *_MONEY)))
+        self._columns = [outcomes.table[name] for name in self._names]
+        self._lines = [log.outcome_lines[name] for name in (*_LINE, "status")]
 
-def _check_row(report: Report, place: Place, row: dict[str, Any], outcomes: Outcomes, *, live: bool) -> None:
-    order_id, version = row["order_id"], row["version"]
-    versions = outcomes.versions.get(order_id, [])
-    if not live and version < len(versions):
-        report.add("row_behind", place, f"it is at version {version}, the last outcome is {len(versions)}", order_id=order_id)
-    elif version > len(versions):
-        if live:
+    def check(self, key: bytes, row: Row) -> None:
+        """Check one row."""
+        place = Place(self._topic, row.partition, row.offset)
+        try:
+            fields = row.fields()
+        except UndecodableError as error:
+            self.report.add("row_differs", place, str(error))
             return
-        report.add("row_differs", place, f"it is at version {version}, the last outcome is {len(versions)}", order_id=order_id)
-    elif version:
-        wrong = _differences(row, versions[version - 1], outcomes, live=live)
-        if wrong:
-            report.add("row_differs", place, ", ".join(wrong), order_id=order_id, version=version)
+        if b"%d" % fields["order_id"] != key:
+            self.report.add("row_differs", place, f"its key is {key!r}", order_id=fields["order_id"])
+        self._check_version(place, fields)
 
+    def _check_version(self, place: Place, row: dict[str, Any]) -> None:
+        order_id, version = row["order_id"], row["version"]
+        versions = self.outcomes.versions.get(order_id, [])
+        if not self.live and version < len(versions):
+            self.report.add("row_behind", place, f"it is at version {version}, the last outcome is {len(versions)}", order_id=order_id)
+        elif version > len(versions):
+            if not self.live:
+                self.report.add("row_differs", place, f"it is at version {version}, the last outcome is {len(versions)}", order_id=order_id)
+        elif version:
+            wrong = self._differences(row, versions[version - 1])
+            if wrong:
+                self.report.add("row_differs", place, ", ".join(wrong), order_id=order_id, version=version)
 
-def _differences(row: dict[str, Any], item: int, outcomes: Outcomes, *, live: bool) -> list[str]:
-    table = outcomes.table
-    said = {"status": _STATUSES.get(row["status"]), "refusal": _REFUSALS.get(row["refusal"])}
-    said |= {name: row[name] for name in (_SAME if live else (*_SAME, *_MONEY))}
-    wrong = [f"{name} is {value!r}, the outcome says {table[name][item]!r}" for name, value in said.items() if table[name][item] != value]
-    return wrong if _same_lines(row, item, outcomes) else [*wrong, "its lines differ from the outcome's"]
+    def _differences(self, row: dict[str, Any], item: int) -> list[str]:
+        noted = [_STATUSES.get(row["status"]), _REFUSALS.get(row["refusal"]), *[row[name] for name in self._names[2:]]]
+        said = [column[item] for column in self._columns]
+        wrong = [f"{n} is {a!r}, the outcome says {b!r}" for n, a, b in zip(self._names, noted, said, strict=True) if a != b] if noted != said else []
+        return wrong if self._same_lines(row, item) else [*wrong, "its lines differ from the outcome's"]
 
-
-def _same_lines(row: dict[str, Any], item: int, outcomes: Outcomes) -> bool:
-    """Compare column by column; a row has its lines in the order in which they were heard of."""
-    lines, items = outcomes.log.outcome_lines, outcomes.lines(item)
-    columns = {**{name: row[name] for name in _LINE}, "status": [_LINES.get(status) for status in row["line_status"]]}
-    order = sorted(range(len(row["line"])), key=row["line"].__getitem__)
-    return all([column[i] for i in order] == list(lines[name][items.start : items.stop]) for name, column in columns.items())
+    def _same_lines(self, row: dict[str, Any], item: int) -> bool:
+        """Compare column by column; a row has its lines in the order in which they were heard of."""
+        items = self.outcomes.lines(item)
+        columns = [*[row[name] for name in _LINE], [_LINES.get(status) for status in row["line_status"]]]
+        if len(row["line"]) > 1:
+            order = sorted(range(len(row["line"])), key=row["line"].__getitem__)
+            columns = [[column[i] for i in order] for column in columns]
+        return columns == [list(column[items.start : items.stop]) for column in self._lines]

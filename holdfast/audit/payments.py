@@ -13,7 +13,7 @@ from holdfast.audit.outcomes import KEPT, Outcomes
 from holdfast.audit.report import Report
 from holdfast.audit.table import MISSING, Table
 from schemas.outcomes import DeadLetterReason, PaymentKind, PaymentResult, Refusal
-from schemas.topics import PAYMENT_RESULTS
+from schemas.topics import PAYMENT_REQUESTS, PAYMENT_RESULTS
 
 _FIXED: Final = ("amount", "currency")
 _HEADER: Final = ("currency", "payment_token", "user_id")
@@ -82,6 +82,8 @@ class Payments:
 
     def _check_request(self, item: int) -> None:
         r = self.log.requests
+        if self.letters.at and DeadLetterReason.INVALID_COMMAND.name in self.letters.reasons(PAYMENT_REQUESTS.name, *r.place(item)[1:]):
+            return
         key = self._key(r, item)
         if key in self.requests:
             self._complain("payment_asked_twice", r, item)

@@ -12,7 +12,7 @@ from holdfast.audit.report import Report
 from holdfast.audit.shelf import NUMBERS, Count, Numbers, Shelf, is_balanced
 from holdfast.audit.table import MISSING, Place
 from holdfast.audit.timeline import Said, Timelines
-from holdfast.audit.wire import UndecodableError, decode
+from holdfast.audit.wire import UndecodableError
 from schemas import topics
 from schemas.outcomes import Refusal, StockCommandKind
 
@@ -42,7 +42,7 @@ class Products:
     def _add_states(self) -> None:
         for row in self.log.rows[topics.STOCK_STATE.name].values():
             try:
-                _, fields, _ = decode(row.value)
+                fields = row.fields()
             except UndecodableError as error:
                 self.report.add("state_differs", self._state_place(row), str(error))
                 continue

@@ -11,7 +11,7 @@ of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 
 from holdfast.audit.errors import CannotCheckError
 from holdfast.audit.log import READ, Log
+from holdfast.audit.progress import Progress
 from schemas.topics import Topic
 
 TIMEOUT_S: Final = 20.0
@@ -28,8 +29,6 @@ STALL_S: Final = 90.0
 MESSAGES: Final = 10_000
 Partition = tuple[str, int]
 """Topic without prefix, partition."""
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and out of how much."""
 
 
 def read_log(kafka: str, prefix: str, *, live: bool, progress: Progress) -> Log:

@@ -12,8 +12,8 @@ import redis
 from pymysql.cursors import SSCursor
 
 from holdfast.audit.errors import CannotCheckError
-from holdfast.audit.reading import Progress
-from holdfast.audit.stores import HASHES, MYSQL, Stores
+from holdfast.audit.progress import Progress
+from holdfast.audit.stores import HASHES, POSITIONS, READ, Stores
 from schemas.views import TIME_COLUMNS
 
 ROWS: Final = 5_000
@@ -61,11 +61,11 @@ def _read_mysql(url: str, stores: Stores, progress: Progress) -> None:
     with _connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-        for table, columns in MYSQL.items():
+        for table, columns in READ.items():
             cursor.execute(_select(table, columns))
             while rows := cursor.fetchmany(ROWS):
                 stores.add_rows(table, rows)
-                progress(f"reading MySQL {table}", len(stores.mysql[table]), 0)
+                progress(f"reading MySQL {table}", cursor.rownumber or 0, 0)
 
 
 def _select(table: str, columns: Sequence[str]) -> str:
@@ -86,6 +86,16 @@ def _read_redis(url: str, stores: Stores, progress: Progress) -> None:
                 seen.update(fresh)
                 _read_hashes(client, fresh, stores)
                 progress(f"reading Redis {kind}", len(seen), 0)
+        for key in client.scan_iter(f"{POSITIONS}*", count=KEYS):
+            stores.add_position(key, _text(client, key))
+
+
+def _text(client: redis.Redis, key: str) -> str | None:
+    try:
+        value: Any = client.get(key)
+    except redis.ResponseError:
+        return None
+    return str(value)
 
 
 def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -21,6 +21,10 @@ MYSQL: Final = {
     views.ORDERS: views.ORDER_COLUMNS,
     views.ORDER_LINES: views.ORDER_LINE_COLUMNS,
 }
+READ: Final = {**MYSQL, views.SINK_POSITIONS: ("sink", "topic", "partition_no", "position")}
+"""All that is read of MySQL."""
+POSITIONS: Final = views.position_key("", 0).removesuffix(":0")
+"""How the keys of the Redis sink's positions begin."""
 HASHES: Final = {"stock": views.PRODUCT_COLUMNS, "order": (*views.ORDER_COLUMNS, "lines")}
 """First part of the key -> fields of the hash."""
 
@@ -37,11 +41,15 @@ class Stores:
     mysql: dict[str, Table] = field(default_factory=lambda: {name: new_table(f"mysql:{name}", columns) for name, columns in MYSQL.items()})
     cache: dict[str, Table] = field(default_factory=lambda: {name: new_table(f"redis:{name}", fields) for name, fields in HASHES.items()})
     malformed: list[tuple[Place, str]] = field(default_factory=list)
-    """Hashes that are no product or order at all, and why."""
+    """Hashes and positions that are none at all, and why."""
+    positions: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    """(sink, topic with its prefix, partition) -> the next offset that the sink will read."""
 
     def add_rows(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         """Take rows of a MySQL table, values in the order of its columns."""
-        if rows:
+        if table == views.SINK_POSITIONS:
+            self.positions.update({(sink, topic, partition): position for sink, topic, partition, position in rows})
+        elif rows:
             columns = dict(zip(MYSQL[table], zip(*rows, strict=True), strict=True))
             self.mysql[table].add(0, len(self.mysql[table].offset), columns, len(rows))
 
@@ -56,6 +64,14 @@ class Stores:
             self.malformed.append((Place(f"redis:{key}"), str(error)))
         else:
             self.cache[kind].add_one(0, len(self.cache[kind]), values)
+
+    def add_position(self, key: str, value: str | None) -> None:
+        """Take a position of the Redis sink; None: the key holds something else."""
+        topic, _, partition = key.removeprefix(POSITIONS).rpartition(":")
+        if value is not None and value.isdecimal() and partition.isdecimal():
+            self.positions["redis", topic, int(partition)] = int(value)
+        else:
+            self.malformed.append((Place(f"redis:{key}"), f"no position: {value!r}"))
 
 
 def _typed(names: Sequence[str], fields: Mapping[str, str] | None) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
+from itertools import accumulate, compress
 from typing import Any, Final, NamedTuple
 
 from holdfast.audit.wire import fields_of, items_of
@@ -90,6 +92,20 @@ class Table:
         self.offset.append(offset)
         self.start.append(len(self.record))
         self.record.extend(array("q", (number,)) * size)
+
+    def empty(self, places: Container[tuple[int, int]]) -> None:
+        """Leave the records at these places (partition, offset) without items: they stand there and say nothing."""
+        emptied = {number for number, place in enumerate(zip(self.partition, self.offset, strict=True)) if place in places}
+        if not emptied:
+            return
+        kept = [number not in emptied for number in self.record]
+        for field, column in self._items.items():
+            rest = compress(column, kept)
+            self._items[field] = list(rest) if isinstance(column, list) else bytearray(rest) if isinstance(column, bytearray) else array(column.typecode, rest)
+        self.record = array("q", compress(self.record, kept))
+        sizes = Counter(self.record)
+        self.start = array("q", accumulate((sizes[number] for number in range(len(self.offset) - 1)), initial=0))
+        self._singles = [*self._items.items(), *self._heads.items()]
 
     def find(self, partition: int, offset: int, index: int) -> int:
         """Return the item at a place, or MISSING."""

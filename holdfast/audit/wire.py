@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import fastavro
 
 import schemas
+from schemas.outcomes import MAX_ITEMS
 
 AVRO: Final = Path(schemas.__file__).parent / "avro"
 HEADER_BYTES: Final = 5
@@ -57,7 +58,10 @@ def decode(data: bytes | None) -> tuple[str, dict[str, Any], int]:
     sizes = {len(fields[column]) for column in schema.items} or {1}
     if len(sizes) != 1:
         raise UndecodableError(f"{schema.name} with columns of different lengths")
-    return schema.name, fields, sizes.pop()
+    size = sizes.pop()
+    if size > MAX_ITEMS:
+        raise UndecodableError(f"a {schema.name} of more than {MAX_ITEMS} items")
+    return schema.name, fields, size
 
 
 def _body(schema: Schema, data: bytes) -> dict[str, Any]:
@@ -69,15 +73,20 @@ def _body(schema: Schema, data: bytes) -> dict[str, Any]:
         raise UndecodableError(f"not a {schema.name}: {error!r:.200}") from error
     if body.tell() != len(data):
         raise UndecodableError(f"bytes left over after a {schema.name}")
-    if not all(_fits_int(fields[name]) for name in schema.ints):
+    if not all([_fits_int(fields[name]) for name in schema.ints]):
         raise UndecodableError(f"an int of more than 32 bits in a {schema.name}")
     return dict(fields)
 
 
 def _fits_int(value: int | list[int]) -> bool:
     """Return whether an int, or each of a column, has 32 bits; the decoder takes longer ones, other readers do not."""
-    low, high = (min(value, default=0), max(value, default=0)) if isinstance(value, list) else (value, value)
-    return low >= -(2**31) and high < 2**31
+    if isinstance(value, int):
+        return _LOWEST_INT <= value <= _HIGHEST_INT
+    return not value or (min(value) >= _LOWEST_INT and max(value) <= _HIGHEST_INT)
+
+
+_LOWEST_INT: Final = -(2**31)
+_HIGHEST_INT: Final = 2**31 - 1
 
 
 def ints_of(name: str) -> tuple[str, ...]:

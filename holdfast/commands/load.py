@@ -2,7 +2,10 @@
 
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -71,7 +74,8 @@ def load(*, file: Path, opening_stock: Decimal | None, rate: float | None, dry: 
     """
     try:
         wish = Wish(file, source, opening_stock, rate, resend)
-        report = _run(wish, dry)
+        with _ended_politely():
+            report = _run(wish, dry)
     except (FileError, ConfigError) as error:
         raise InputError(str(error)) from error
     except IngestError as error:
@@ -80,6 +84,16 @@ def load(*, file: Path, opening_stock: Decimal | None, rate: float | None, dry: 
         click.echo("interrupted: run the same command again and the load goes on", err=True)
         sys.exit(INTERRUPTED)
     _print(report, dry, as_json)
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C is taken: say that nothing is lost and how to go on."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(wish: Wish, dry: bool) -> Report:

@@ -14,15 +14,16 @@ from holdfast.stack.state import ProcessState, Status
 # Every process of a stack carries this variable with its home as the value: so `down` finds those that a dead
 # supervisor left behind, also the ones it had no time to write down.
 MARK = "HOLDFAST_SUPERVISED_IN"
-LONGEST_PAUSE_S = 30.0
-STEADY_S = 60.0
+# Short, for an order waits as long: whoever dies of what is down comes back soon after it does.
+LONGEST_PAUSE_S = 4.0
+STEADY_S = 10.0
 LARGEST_LOG = 16 * 1024 * 1024
 GRACE_S = 30.0
 
 
 def pause_s(failures: int) -> float:
-    """How long to wait before the next start after so many quick deaths in a row: 0.5 s, doubling up to 30 s."""
-    return float(min(LONGEST_PAUSE_S, 0.5 * 2 ** min(failures, 10)))
+    """How long to wait before the next start after so many quick deaths in a row: not at all, then 0.5 s, doubling up to 4 s."""
+    return float(min(LONGEST_PAUSE_S, 0.5 * 2 ** (min(failures, 10) - 1))) if failures else 0.0
 
 
 class Child:
@@ -80,6 +81,7 @@ class Child:
         elif self.status in ("running", "starting") and self.exit_code() is not None:
             self._failures = 0 if self.age_s > STEADY_S else self._failures
             self._pause()
+            self.keep_running()
 
     def _start_again(self) -> None:
         self.restarts += 1

@@ -34,9 +34,15 @@ SETTINGS = {
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",
     "transaction.state.log.num.partitions": "8",
+    # What a producer leaves open when it dies holds up everybody who reads what is committed, for as long as it may choose.
+    "transaction.max.timeout.ms": "15000",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
+    # One node is its own controller, which takes a broker that was killed for alive until this time is over (9 s by default).
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
     # The log is the truth: it is kept until somebody says otherwise, and so are the positions in it.
@@ -55,8 +61,11 @@ SETTINGS = {
 
 
 def new_cluster_id() -> str:
-    """A cluster ID as Kafka writes them: a UUID's 16 bytes in URL-safe base64."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """A cluster ID as Kafka writes them: a UUID's 16 bytes in URL-safe base64, none that looks like an option of its tools."""
+    while True:
+        new = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not new.startswith("-"):
+            return new
 
 
 def jars(home: Home) -> Path:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from holdfast.stack import packages, pipeline
 from holdfast.stack.child import MARK
@@ -32,13 +32,14 @@ GONE_S = 3.0
 
 @dataclass(frozen=True)
 class Wish:
-    """What the caller of `up` wants. `workers` None: as many as run now, or one."""
+    """What the caller of `up` wants. `workers` None: as many as run now, or one. `environment` is added to that of all that is started."""
 
     workers: int | None = None
     servers_only: bool = False
     setup: tuple[Task, ...] = pipeline.SETUP
     processes: Callable[[int], tuple[Task, ...]] = pipeline.processes
     owner: ProcessId | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def up(home: Home, wish: Wish, report: Report, environ: Mapping[str, str] = os.environ) -> Plan:
@@ -90,6 +91,7 @@ def _start(home: Home, wish: Wish, report: Report, external: dict[str, str]) -> 
     _ensure_programs(home, kinds, report)
     servers = _prepare(home, kinds, report)
     own = {SERVES[kind]: server.endpoint() for kind, server in servers.items()}
+    processes = _processes(home, wish)
     previous = read_plan(home)
     plan = Plan(
         generation=previous.generation + 1 if previous else 1,
@@ -97,13 +99,26 @@ def _start(home: Home, wish: Wish, report: Report, external: dict[str, str]) -> 
         servers=kinds,
         ports=read_json(home.ports_file, dict[str, int]) or {},
         setup=() if wish.servers_only else wish.setup,
-        processes=() if wish.servers_only else wish.processes(1 if wish.workers is None else wish.workers),
+        processes=processes,
         owner=wish.owner,
     )
     write_json(home.plan_file, plan)
     home.forget_processes()
-    _launch(home)
+    url = pipeline.payment_url(processes)
+    _launch(home, {**wish.environment, **({"HOLDFAST_PAYMENT_URL": url} if url else {})})
     return plan
+
+
+def _processes(home: Home, wish: Wish) -> tuple[Task, ...]:
+    """What a new stack runs on its servers. A payment provider of its own keeps its port, as the servers do."""
+    if wish.servers_only:
+        return ()
+    tasks = wish.processes(1 if wish.workers is None else wish.workers)
+    if not pipeline.wants_provider({**os.environ, **wish.environment}):
+        return tasks
+    ports = assign_ports([pipeline.PROVIDER], read_json(home.ports_file, dict[str, int]) or {})
+    write_json(home.ports_file, ports)
+    return (pipeline.provider(ports[pipeline.PROVIDER]), *tasks)
 
 
 def _ensure_programs(home: Home, kinds: tuple[str, ...], report: Report) -> None:
@@ -128,13 +143,13 @@ def _prepare(home: Home, kinds: tuple[str, ...], report: Report) -> dict[str, Se
     return servers
 
 
-def _launch(home: Home) -> None:
+def _launch(home: Home, environment: Mapping[str, str]) -> None:
     own = {HOME_VARIABLE: str(home.root), CACHE_VARIABLE: str(home.cache), SUPERVISOR_MARK: str(home.root)}
     with home.log("supervisor").open("ab") as output:
         subprocess.Popen(
             [sys.executable, "-m", "holdfast.stack.supervisor"],
             cwd=project_root(),
-            env=os.environ | own,
+            env={**os.environ, **environment, **own},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -166,13 +181,14 @@ def _wanted(plan: Plan, wish: Wish, running: StackState) -> tuple[Task, ...]:
     What was planned but does not run (the pipeline failed) is not kept: the fault may be in it.
     """
     names = {process.name for process in running.processes}
-    kept = tuple(task for task in plan.processes if task.name in names)
+    kept = tuple(task for task in plan.processes if task.name in names or task.kind == pipeline.PROVIDER)
     if wish.servers_only:
         return kept
     workers = sum(task.kind == "worker" for task in plan.processes)
     wanted = wish.processes((workers or 1) if wish.workers is None else wish.workers)
     own = {task.name for task in wanted}
-    return (*wanted, *(task for task in kept if task.kind != "worker" and task.name not in own))
+    others = [task for task in kept if task.kind != "worker" and task.name not in own]
+    return (*(task for task in others if task.kind == pipeline.PROVIDER), *wanted, *(task for task in others if task.kind != pipeline.PROVIDER))
 
 
 # ---------------------------------------------------------------------- waiting

@@ -99,15 +99,24 @@ class Mariadb:
 def accounts_sql(password: str) -> str:
     """What the server runs at each start: our database and user, with rights on every `holdfast...` database.
 
-    One statement a line, as init-file wants it; it may run any number of times.
+    One statement a line, as init-file wants it; it may run any number of times. What is there already is not written
+    again: on a full disk the server would wait a minute and more for room, and not start meanwhile.
     """
     account = f"'{USER}'@'127.0.0.1'"
+    mine = f"user = '{USER}' AND host = '127.0.0.1'"
+    may_enter = f"FROM mysql.global_priv WHERE {mine} AND JSON_VALUE(priv, '$.authentication_string') = PASSWORD('{password}')"
+    may_work = f"FROM mysql.db WHERE {mine} AND db = '{DATABASE}%'"
     return "\n".join(
         [
             f"CREATE DATABASE IF NOT EXISTS `{DATABASE}` CHARACTER SET utf8mb4;",
-            f"CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{password}';",
-            f"ALTER USER {account} IDENTIFIED BY '{password}';",
-            f"GRANT ALL PRIVILEGES ON `{DATABASE}%`.* TO {account};",
+            _unless(may_enter, f"CREATE OR REPLACE USER {account} IDENTIFIED BY '{password}'"),
+            _unless(may_work, f"GRANT ALL PRIVILEGES ON `{DATABASE}%`.* TO {account}"),
             "",
         ]
     )
+
+
+def _unless(source: str, statement: str) -> str:
+    # Closed at once, as a crash would leave the tables to be mended at the next start, which writes.
+    then = f"{statement}; FLUSH TABLES mysql.global_priv, mysql.db"
+    return f"BEGIN NOT ATOMIC IF NOT EXISTS (SELECT 1 {source}) THEN {then}; END IF; END;"

@@ -9,8 +9,9 @@ from holdfast.stack.endpoints import Endpoints, MysqlAddress, endpoints
 from holdfast.stack.errors import NoStackError, StackError
 from holdfast.stack.files import read_json
 from holdfast.stack.home import Home
+from holdfast.stack.pipeline import payment_url
 from holdfast.stack.processes import is_alive
-from holdfast.stack.state import ProcessState, StackState, read_state
+from holdfast.stack.state import ProcessState, StackState, read_state, running_plan
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class StackStatus:
     endpoints: Endpoints | None
     processes: list[ProcessStatus]
     problem: str = ""
+    payment: str | None = None
+    """URL of the stack's own payment provider, if it runs one."""
 
     def document(self) -> dict[str, object]:
         """The status for programs; `mysql` in its parts, with the password."""
@@ -52,6 +55,7 @@ class StackStatus:
             "kafka": known.kafka if known else None,
             "mysql": asdict(MysqlAddress.parse(known.mysql)) if known else None,
             "redis": known.redis if known else None,
+            "payment": self.payment,
             "processes": [asdict(process) for process in self.processes],
             "problem": self.problem or None,
         }
@@ -63,7 +67,8 @@ class StackStatus:
         at = MysqlAddress.parse(self.endpoints.mysql)
         mysql = f"mysql://{at.user}@{at.host}:{at.port}/{at.database}"
         scheme, _, rest = self.endpoints.redis.partition("://")
-        return {"kafka": self.endpoints.kafka, "mysql": mysql, "redis": f"{scheme}://{rest.rpartition('@')[2]}"}
+        servers = {"kafka": self.endpoints.kafka, "mysql": mysql, "redis": f"{scheme}://{rest.rpartition('@')[2]}"}
+        return {**servers, **({"payment": self.payment} if self.payment else {})}
 
 
 def stack_status(home: Home, environ: Mapping[str, str] = os.environ) -> StackStatus:
@@ -74,7 +79,9 @@ def stack_status(home: Home, environ: Mapping[str, str] = os.environ) -> StackSt
         known = endpoints(home, environ)
     except NoStackError:
         known = None
-    return StackStatus(bool(processes) or known is not None, known, processes, _problem(state, processes))
+    plan = running_plan(home)
+    payment = payment_url(plan.processes) if plan else None
+    return StackStatus(bool(processes) or known is not None, known, processes, _problem(state, processes), payment)
 
 
 def _processes(home: Home, state: StackState | None) -> list[ProcessStatus]:

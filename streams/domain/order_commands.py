@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.outcomes import MAX_COMMAND_ID_LENGTH, MAX_ORDER_ID, LineStatus, OrderCommandKind, OrderStatus, OutcomeChange, Refusal, StockCommandKind
 from streams.domain.order_events import Effect, MoveStock, OrderCommand, Publish
-from streams.domain.order_state import Line, Order, ask_refund, decided, refuse, remember, undo
+from streams.domain.order_state import REMEMBERED_COMMANDS, Line, Order, ask_refund, decided, refuse, remember, undo
 
 
 def check_order_command(kind: int, command_id: str, order_id: int, line: int, quantity: int) -> str | None:
@@ -25,7 +25,12 @@ _KINDS = frozenset(OrderCommandKind)
 
 
 def cancel_early(order: Order, command: OrderCommand) -> list[Effect]:
-    """(unknown) or CANCEL_PENDING, CANCEL: kept until the first line is heard of, or refused at the deadline."""
+    """(unknown) or CANCEL_PENDING, CANCEL: kept until the first line is heard of, or refused at the deadline.
+
+    One that would push another out of the memory is refused now: the other would never have an answer.
+    """
+    if len(order.recent_commands) >= REMEMBERED_COMMANDS:
+        return refuse(command, Refusal.UNKNOWN_ORDER)
     order.status = OrderStatus.CANCEL_PENDING
     remember(order, command)
     return []

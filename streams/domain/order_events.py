@@ -131,6 +131,11 @@ _OF_PAYMENT: Final[dict[tuple[int, int], EventKind]] = {
 }
 
 
+def is_payment_answer(kind: int, result: int) -> bool:
+    """Return whether an answer of this kind (PaymentKind) can have this result (PaymentResult)."""
+    return (kind, result) in _OF_PAYMENT
+
+
 def kind_of(event: Event) -> EventKind:
     """Return the event's column in the transition table."""
     if isinstance(event, LineAnswer):

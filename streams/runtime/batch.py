@@ -13,6 +13,8 @@ from typing import Final
 
 from streams.runtime.records import Record
 
+FIRST_BYTES: Final = 131_072
+"""Of a task's first batch; the next ones adapt to how long deciding takes."""
 LEAST_BYTES: Final = 16_384
 """A batch is never limited below this, however busy the machine."""
 

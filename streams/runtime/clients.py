@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from schemas.topics import Topic
 from streams.config import StreamSettings
@@ -36,13 +35,20 @@ class InputTopic(NamedTuple):
     partitions: int
 
 
+def connection(settings: StreamSettings) -> dict[str, Any]:
+    """Return what every client needs to know of the brokers. librdkafka's own pauses grow to 10 s, long after a broker is back."""
+    return {"bootstrap.servers": settings.kafka, "reconnect.backoff.ms": 200, "reconnect.backoff.max.ms": 1_000, "log_level": LOG_ERRORS}
+
+
 def new_producer(settings: StreamSettings, transactional_id: str) -> Producer:
     """Return a transactional producer, not yet initialised."""
     return Producer(
         {
-            "bootstrap.servers": settings.kafka,
+            **connection(settings),
             "transactional.id": transactional_id,
             "transaction.timeout.ms": int(settings.transaction_timeout * 1000),
+            # Of records a killed broker lost track of, a commit hears only when they time out: by default when the transaction does.
+            "message.timeout.ms": int(settings.transaction_timeout * 600),
             "compression.type": "lz4",
             "linger.ms": 5,
             "batch.num.messages": 10_000,
@@ -51,15 +57,19 @@ def new_producer(settings: StreamSettings, transactional_id: str) -> Producer:
             "message.max.bytes": 8_000_000,
             "partitioner": "murmur2_random",
             "retry.backoff.ms": 20,
-            "log_level": LOG_ERRORS,
         }
     )
+
+
+def connect(client: Producer | Consumer, settings: StreamSettings, topic: Topic) -> None:
+    """Wait until a new client knows the brokers: what it is asked for before that it looks at again only half a second later."""
+    client.list_topics(topic.named(settings.topic_prefix), REQUEST_SECONDS)
 
 
 def _consumer(settings: StreamSettings, **extra: Any) -> Consumer:
     return Consumer(
         {
-            "bootstrap.servers": settings.kafka,
+            **connection(settings),
             # confluent-kafka wants a group even for assigned consumers; nothing is ever committed under it.
             "group.id": f"{settings.app_id}.reader",
             "enable.auto.commit": False,
@@ -67,10 +77,15 @@ def _consumer(settings: StreamSettings, **extra: Any) -> Consumer:
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 500,
             "fetch.message.max.bytes": 4_194_304,
-            "log_level": LOG_ERRORS,
             **extra,
         }
     )
+
+
+def consume(consumer: Consumer, most: int, wait: float) -> list[Message]:
+    """Return what is there, waiting `wait` seconds for the first: the client itself would wait so long for the last."""
+    messages = consumer.consume(1, wait)
+    return [*messages, *consumer.consume(most, 0)] if messages else []
 
 
 class Reader:
@@ -98,11 +113,11 @@ class Reader:
         if self.cursor != position:
             self._stand_at(position)
 
-    def read(self, limit: int) -> list[Record]:
-        """Return records of about `limit` bytes at most: what is there, at once; only an empty input is waited for."""
+    def read(self, limit: int, patience: float | None = None) -> list[Record]:
+        """Return records of about `limit` bytes at most: what is there, at once; only an empty input is waited for, `patience` seconds."""
         records: list[Record] = []
         room = limit
-        while room > 0 and self._fetch(POLL_SECONDS if room == limit else 0):
+        while room > 0 and self._fetch((POLL_SECONDS if patience is None else patience) if room == limit else 0):
             record = self._step(self._fetched.popleft())
             if record is not None:
                 records.append(record)
@@ -114,8 +129,7 @@ class Reader:
     def _fetch(self, wait: float) -> bool:
         """Make sure that a message is at hand, if there is one within `wait` seconds."""
         if not self._fetched:
-            self._fetched.extend(self._consumer.consume(1, wait))
-            self._fetched.extend(self._consumer.consume(FETCH_RECORDS, 0) if self._fetched else ())
+            self._fetched.extend(consume(self._consumer, FETCH_RECORDS, wait))
         return bool(self._fetched)
 
     def _step(self, message: Message) -> Record | None:
@@ -138,64 +152,30 @@ class Reader:
         self._consumer.close()
 
 
-def read_changelog(settings: StreamSettings, topic: Topic, partition: int, progress: Callable[[int], None]) -> dict[bytes, bytes]:
-    """Return the last value of every key of one changelog partition, tombstones gone. Reads to the end, in bulk."""
-    consumer = _consumer(settings, **{"enable.partition.eof": True, "queued.max.messages.kbytes": 65_536})
-    rows: dict[bytes, bytes] = {}
-    try:
-        consumer.assign([TopicPartition(topic.named(settings.topic_prefix), partition, OFFSET_BEGINNING)])
-        while not _take_rows(consumer.consume(10_000, POLL_SECONDS), rows):
-            progress(len(rows))
-    finally:
-        consumer.close()
-    return rows
+def code_of(message: Message) -> int | None:
+    """Return the code of the error that a message is, if it is one."""
+    error = message.error()
+    return None if error is None else int(error.code())
 
 
-def _take_rows(messages: Iterable[Message], rows: dict[bytes, bytes]) -> bool:
-    """Fold messages into rows; True when the end of the partition was among them."""
-    ended = False
-    for message in messages:
-        error, key = message.error(), message.key() or b""
-        if error is not None:
-            if error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
-            ended = True
-        elif (value := message.value()) is None:
-            rows.pop(key, None)
-        else:
-            rows[key] = value
-    return ended
+def bulk_reader(settings: StreamSettings) -> Consumer:
+    """Return a reader of whole partitions."""
+    # Only a fetch that finds nothing says that the end is reached, and the broker holds such a one back.
+    return _consumer(settings, **{"enable.partition.eof": True, "queued.max.messages.kbytes": 65_536, "fetch.wait.max.ms": 10})
 
 
-def describe_inputs(settings: StreamSettings, topics: Iterable[Topic]) -> dict[str, InputTopic]:
-    """Return what the brokers say of each topic, by logical name; a missing topic is an error, not a wait."""
-    from confluent_kafka import TopicCollection
-
-    admin = AdminClient({"bootstrap.servers": settings.kafka})
-    wire = {t.named(settings.topic_prefix): t.name for t in topics}
-    futures = admin.describe_topics(TopicCollection(list(wire)), request_timeout=REQUEST_SECONDS)
-    return {wire[name]: _described(name, future) for name, future in futures.items()}
-
-
-def _described(name: str, future: Any) -> InputTopic:
-    try:
-        found = future.result(timeout=REQUEST_SECONDS)
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise MisconfiguredError(f"topic {name} does not exist; create the topics with `holdfast topics create`") from error
-        raise
-    return InputTopic(str(found.topic_id), len(found.partitions))
-
-
-def produce_all(producer: Producer, writes: Iterable[Write], prefix: str) -> None:
-    """Hand every write to the producer; waits for room where its queue is full."""
+def produce_all(producer: Producer, writes: Sequence[Write], prefix: str, delivered: Callable[[Any, Any], None] | None = None) -> None:
+    """Hand every write to the producer; waits for room where its queue is full. `delivered` hears of the last one."""
     names: dict[str, str] = {}
-    produce = producer.produce
-    for topic, partition, key, value in writes:
+    last = len(writes) - 1 if delivered else -1
+    for index, (topic, partition, key, value) in enumerate(writes):
         name = names.get(topic.name) or names.setdefault(topic.name, topic.named(prefix))
         while True:
             try:
-                produce(name, value, key, partition)
+                if index == last:
+                    producer.produce(name, value, key, partition, delivered)
+                else:
+                    producer.produce(name, value, key, partition)
                 break
             except BufferError:
                 producer.poll(0.1)

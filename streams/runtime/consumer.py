@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition as KafkaTP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
+import failpoints
 from streams.runtime.batch import Batch
 from streams.runtime.tasks import Tasks
 
@@ -33,6 +34,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._sequence: Counter[TP] = Counter()
         self._committed_positions: dict[TP, int] = {}
+        self.tasks.ask_group = self._is_mine
 
     def _is_pipeline(self, tp: TP) -> bool:
         return tp.topic in self.tasks.topics()
@@ -56,6 +58,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             if not self.flow_active:
                 batch.drop()
                 continue
+            failpoints.reach(f"{batch.stage}.delivered")
             yield self._message(batch)
 
     async def _ready(self, timeout: float) -> list[Batch]:
@@ -108,10 +111,23 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def _commit_positions(self, moved: dict[TP, int]) -> None:
         try:
+            failpoints.reach("worker.group-committing")
             await asyncio.wait_for(self._thread.call_thread(self._commit_in_thread, moved), COMMIT_SECONDS)
+            failpoints.reach("worker.group-committed")
             self._committed_positions.update(moved)
         except Exception as error:
             log.info("group offsets not committed", error=repr(error))
+
+    async def _is_mine(self, tp: TP, position: int) -> bool:
+        """Whether the group takes a position of this input from us: it does from a member of its current generation."""
+        if KafkaTP(*tp) not in self._thread._consumer.assignment():
+            return False
+        try:
+            await asyncio.wait_for(self._thread.call_thread(self._commit_in_thread, {tp: position}), COMMIT_SECONDS)
+        except Exception as error:
+            log.info("the group does not confirm an assignment", topic=tp.topic, partition=tp.partition, error=repr(error))
+            return False
+        return True
 
     async def _commit_in_thread(self, moved: dict[TP, int]) -> None:
         consumer = self._thread._consumer

@@ -15,7 +15,6 @@ import structlog
 
 BUG: Final = 70
 STALLED: Final = 71
-FENCED: Final = 72
 MISCONFIGURED: Final = 78
 
 log = structlog.get_logger("holdfast.runtime")

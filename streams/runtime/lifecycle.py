@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import resource
 import threading
 from typing import Any, Final
 
 import faust
+import structlog
+from confluent_kafka import KafkaException
 
+from streams.runtime.clients import MisconfiguredError
 from streams.runtime.consumer import BatchConsumer
+from streams.runtime.exits import MISCONFIGURED, end_process
+from streams.runtime.inspector import Inspector
 from streams.runtime.tasks import Tasks
+from streams.runtime.transactions import is_passing
 from streams.runtime.watchdog import Watchdog
 
+log = structlog.get_logger("holdfast.runtime")
 BEAT_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 0.5
 STOP_SECONDS: Final = 10.0
 """A worker told to stop ends within this time: Faust's own stop can wait for a rebalance for ever. What is not committed by
 then is read again by whoever takes over, as after a kill."""
 
 
 class BatchApp(faust.App):  # type: ignore[misc]
-    """A Faust app whose stop has a bound."""
+    """A Faust app that waits for its brokers, is watched from its first moment, writes no files, and whose stop has a bound."""
+
+    tasks: Tasks
+
+    async def on_first_start(self) -> None:
+        _allow_files()
+        await _reach_brokers(self.tasks)
+        self.add_future(_beat(_watch(self.tasks)))
+        await super().on_first_start()
+
+    def _create_directories(self) -> None:
+        """Make none: the rows are in the changelogs, and a full disk is no reason not to start."""
 
     async def stop(self) -> None:
         bound = threading.Timer(STOP_SECONDS, os._exit, (0,))
@@ -30,9 +51,8 @@ class BatchApp(faust.App):  # type: ignore[misc]
 
 def attach(app: faust.App, tasks: Tasks) -> None:
     """Connect the tasks to the app's signals. Order matters: see runtime/README.md."""
-    BatchConsumer.tasks = tasks
+    BatchConsumer.tasks = BatchApp.tasks = tasks
     _follow_assignment(app, tasks)
-    _watch(app, tasks)
 
 
 def _follow_assignment(app: faust.App, tasks: Tasks) -> None:
@@ -54,14 +74,36 @@ def _follow_assignment(app: faust.App, tasks: Tasks) -> None:
     app.on_before_shutdown.connect(on_shutdown, weak=False)
 
 
-def _watch(app: faust.App, tasks: Tasks) -> None:
-    watchdog = Watchdog(tasks.all, tasks.settings)
+def _allow_files() -> None:
+    """Take as many file descriptors as the process may have: a task's two clients need nearly twenty, and there are three tasks per partition."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
-    async def start_watchdog() -> None:
-        watchdog.start()
 
-    async def beat() -> None:
+async def _reach_brokers(tasks: Tasks) -> None:
+    """Wait until the brokers answer and have every topic: Faust itself would give up, and whoever starts workers again waits longer each time."""
+    while True:
+        try:
+            await asyncio.to_thread(tasks.brokers.topics)
+            return
+        except MisconfiguredError as error:
+            end_process(MISCONFIGURED, str(error))
+        except KafkaException as error:
+            if not is_passing(error):
+                raise
+            log.warning("brokers do not answer, waiting", error=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def _watch(tasks: Tasks) -> Watchdog:
+    inspector = Inspector(tasks.all, tasks.brokers)
+    watchdog = Watchdog(tasks.all, inspector, tasks.settings)
+    inspector.start()
+    watchdog.start()
+    return watchdog
+
+
+async def _beat(watchdog: Watchdog) -> None:
+    while True:
         watchdog.beat()
-
-    app.task(start_watchdog)
-    app.timer(BEAT_SECONDS)(beat)
+        await asyncio.sleep(BEAT_SECONDS)

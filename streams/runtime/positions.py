@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from schemas import codec
 from streams.runtime.clients import InputTopic, MisconfiguredError
 
 
-def positions_record(end: Mapping[str, int], inputs: Mapping[str, InputTopic]) -> dict[str, list[object]]:
-    """Return the TaskPositions record that says: everything before `end` is decided."""
-    names = sorted(end)
+def positions_record(end: Mapping[str, int], topics: Mapping[str, InputTopic]) -> dict[str, list[object]]:
+    """Return the TaskPositions record that says: everything before `end` is decided.
+
+    The changelog is among the topics too, so that one made again is noticed; its "offset" is the schema ID of the rows written with
+    this record, so that an earlier version of the program knows rows it cannot read from what was never a row.
+    """
+    names = sorted(topics)
     return {
         "topic": list(names),
         "offset": [end[n] for n in names],
-        "partitions": [inputs[n].partitions for n in names],
-        "topic_id": [inputs[n].topic_id for n in names],
+        "partitions": [topics[n].partitions for n in names],
+        "topic_id": [topics[n].topic_id for n in names],
     }
 
 
@@ -44,6 +48,29 @@ def check_positions(
         if topic in recorded:
             _check_same(task, topic, recorded[topic], found, marks[topic])
     return {topic: recorded[topic][0] if topic in recorded else marks[topic][0] for topic in inputs}
+
+
+def check_rows_known(task: str, recorded: Mapping[str, tuple[int, int, str]], changelog: str, known: Collection[int]) -> None:
+    """Raise MisconfiguredError where the rows were last written by a version of the program that has another schema for them."""
+    if changelog in recorded and recorded[changelog][0] not in known:
+        raise MisconfiguredError(
+            f"task {task}: the rows of {changelog} are written with schema {recorded[changelog][0]}, which this version of the program does not know: "
+            "a later version had this partition. Start that one here, too"
+        )
+
+
+def check_changelog(task: str, recorded: Mapping[str, tuple[int, int, str]], changelog: str, topics: Mapping[str, InputTopic]) -> None:
+    """Raise MisconfiguredError where the changelog is not the topic that its positions were written for: rows are missing."""
+    if changelog not in recorded:
+        return
+    _, partitions, topic_id = recorded[changelog]
+    found = topics[changelog]
+    if topic_id != found.topic_id or partitions != found.partitions:
+        raise MisconfiguredError(
+            f"task {task}: changelog {changelog} was deleted and made again under a running worker (ID {topic_id}, {partitions} partitions; now "
+            f"{found.topic_id}, {found.partitions}): it lacks every row that did not change since. Restore it from a copy, or start a new shop under "
+            "another HOLDFAST_TOPIC_PREFIX"
+        )
 
 
 def _check_count(task: str, topic: str, found: InputTopic, partitions: int) -> None:

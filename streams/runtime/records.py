@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from schemas.topics import Topic
@@ -40,6 +40,7 @@ class RowsLike(Protocol):
     def find(self, key: Any, /) -> Any: ...
     def keys_all(self) -> Iterator[Any]: ...
     def count_all(self) -> int: ...
+    def check_some(self) -> None: ...
 
 
 class Stage(Protocol):
@@ -60,11 +61,55 @@ class Stage(Protocol):
     def expire(self, now: int) -> list[Write]:
         """Decide every deadline that has passed: a timer batch."""
 
+    def committed(self) -> None:
+        """What was decided since the last call is committed: now it may be acted on outside the log."""
+
+    def patience(self) -> float | None:
+        """Return how long an idle read may wait, in seconds, before `is_due` is asked again; None: the usual time."""
+        ...
+
+    def held_back(self) -> Mapping[str, int]:
+        """Return topic -> offset of the oldest record that was taken and whose answer is still to come from outside: lag, to others."""
+        ...
+
+    def close(self) -> None:
+        """The rows are given up: whatever is under way outside the log is somebody else's now."""
+
+
+class DecidesAlone:
+    """What every stage has in common that asks nobody outside the log."""
+
+    def committed(self) -> None:
+        """Nothing waits for the commit."""
+
+    def patience(self) -> float | None:
+        return None
+
+    def held_back(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing is under way outside."""
+
+
+class BrokenRowError(Exception):
+    """A row of the changelog cannot be made of what is recorded under its key (the key's bytes)."""
+
+    def __init__(self, key: bytes, why: str) -> None:
+        super().__init__(f"row {key!r}: {why}")
+        self.key = key
+
 
 class StageKind(NamedTuple):
-    """A stage by name: what it reads, where its rows are kept, how its state is made."""
+    """A stage by name: what it reads, where its rows are kept, how its state is made.
+
+    `forgets`: it deletes rows, so a tombstone on its changelog may be its own. `voice`: an output of whose partition p the
+    stage's task p is the only writer: what it has said there, it has decided.
+    """
 
     name: str
     inputs: tuple[Topic, ...]
     changelog: Topic
     new: Callable[[Place], Stage]
+    voice: Topic
+    forgets: bool = False

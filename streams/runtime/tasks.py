@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from faust.types import TP
 
+import failpoints
 from streams.config import StreamSettings
 from streams.runtime.batch import Batch
+from streams.runtime.brokers import Brokers
+from streams.runtime.clock import Clock
 from streams.runtime.exits import BUG, MISCONFIGURED, end_process
 from streams.runtime.records import Place, StageKind
+from streams.runtime.shared import Shared
 from streams.runtime.task import Task
 
 log = structlog.get_logger("holdfast.runtime")
@@ -32,7 +36,12 @@ class Tasks:
         self.inbox: asyncio.Queue[Batch] = asyncio.Queue()
         self._tasks: dict[tuple[str, int], Task] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="task")
+        self._runs: dict[tuple[str, int], asyncio.Task[None]] = {}
+        """The last run of a task of each partition that was ever here; it may outlive its task's place in `_tasks`."""
+        self.brokers = Brokers(settings)
+        self._shared = Shared(settings, self.inbox, ThreadPoolExecutor(THREADS, thread_name_prefix="task"), self.brokers, Clock(), self._owns)
+        self.ask_group: Callable[[TP, int], Awaitable[bool]] | None = None
+        """Given by the consumer: whether the group takes a position of an input from this member."""
 
     def all(self) -> list[Task]:
         """Return the tasks now owned."""
@@ -49,11 +58,14 @@ class Tasks:
 
     async def revoke(self) -> None:
         """A rebalance begins: let transactions under way end. Which tasks stay is known only at `assign`."""
+        failpoints.reach("worker.revoked")
         await asyncio.gather(*(task.settle() for task in self.all()))
+        failpoints.reach("worker.settled")
 
     async def assign(self, assigned: Iterable[TP]) -> None:
         """Close the tasks of partitions that went away, open those that came; the others go on as they are."""
         wanted = self._wanted(set(assigned))
+        failpoints.reach("worker.assigned")
         gone = [self._tasks.pop(key) for key in set(self._tasks) - wanted]
         await asyncio.gather(*(task.close() for task in gone))
         for key in sorted(wanted - set(self._tasks)):
@@ -71,19 +83,19 @@ class Tasks:
         return wanted
 
     def _start(self, stage: str, partition: int) -> None:
-        task = Task(self.kinds[stage], Place(partition, self.settings.partitions), self.settings, self.inbox, self._threads)
+        task = Task(self.kinds[stage], Place(partition, self.settings.partitions), self._shared)
         self._tasks[stage, partition] = task
-        running = asyncio.get_running_loop().create_task(task.run(), name=f"task {task.name}")
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
+        self._runs[stage, partition] = self._keep(_run_after(self._runs.get((stage, partition)), task))
 
     def drop_waiting(self) -> None:
         """A rebalance ends: what Faust had in flight is lost, so give it up; the tasks read it again."""
+        failpoints.reach("worker.flow-resumes")
         for task in self.all():
             task.drop_waiting()
 
     async def close(self) -> None:
         """The worker stops: close every task."""
+        failpoints.reach("worker.stopping")
         tasks, self._tasks = self.all(), {}
         await asyncio.gather(*(task.close() for task in tasks))
         await asyncio.gather(*self._running)
@@ -99,15 +111,23 @@ class Tasks:
             task.begin(batch)
         except BaseException as error:
             end_process(BUG, f"batch of {task.name} after {batch.start} could not be decided", error)
-        committing = asyncio.get_running_loop().create_task(self._commit(task, batch))
-        self._running.add(committing)
-        committing.add_done_callback(self._running.discard)
+        self._keep(self._commit(task, batch))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it beside everything else; a task nobody holds may be collected."""
+        running = asyncio.get_running_loop().create_task(work)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return running
 
     async def _commit(self, task: Task, batch: Batch) -> None:
         try:
             await task.commit(batch)
         except BaseException as error:
             end_process(BUG, f"commit of {task.name} failed", error)
+
+    async def _owns(self, topic: str, partition: int, position: int) -> bool:
+        return self.ask_group is not None and await self.ask_group(TP(self.settings.topic_prefix + topic, partition), position)
 
     def positions(self) -> dict[TP, int]:
         """Return where every input partition is decided up to, for the group's offsets (a hint and a lag metric)."""
@@ -119,9 +139,20 @@ class Tasks:
         return {name: sorted(p for stage, p in self._tasks if stage == name) for name in self.kinds}
 
     def _publish(self) -> None:
-        """Say in the run folder which partitions this process holds, for `holdfast status`."""
-        if self.settings.run_dir is not None:
-            path = self.settings.run_dir / f"worker-{os.getpid()}.json"
+        """Say in the run folder which partitions this process holds, for `holdfast status`. No disk keeps a worker from its work."""
+        if self.settings.run_dir is None:
+            return
+        path = self.settings.run_dir / f"worker-{os.getpid()}.json"
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_suffix(".tmp").write_text(json.dumps({"kind": "worker", "pid": os.getpid(), "partitions": self.held()}))
             path.with_suffix(".tmp").replace(path)
+        except OSError as error:
+            log.warning("the run file cannot be written", file=str(path), error=str(error))
+
+
+async def _run_after(before: asyncio.Task[None] | None, task: Task) -> None:
+    """Run a task once the one before it on its partition is through: that may be opening still, and its fence would hit this one."""
+    if before is not None:
+        await asyncio.wait({before})
+    await task.run()

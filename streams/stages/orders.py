@@ -13,9 +13,10 @@ from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS, Topic
 from streams.domain import order as saga
 from streams.domain.order import AskPayment, Deadline, Event, GiveUp, LineAnswer, MoveStock, Order, OrderCommand, PaymentAnswer, Publish, RefuseCommand
-from streams.runtime.records import Place, Record, StageKind, Write
+from streams.runtime.records import DecidesAlone, Place, Record, StageKind, Write
+from streams.stages import foreign
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
-from streams.stages.rows import Rows
+from streams.stages.rows import Rows, second_field
 
 ANSWER: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at", "refusal")
 RESULT: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "result", "reason")
@@ -26,7 +27,7 @@ ACTOR: Final = "orders"
 _TOPICS: Final = {t.name: t for t in (STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_RESULTS)}
 
 
-class OrdersStage:
+class OrdersStage(DecidesAlone):
     """One row per order of this partition, and the deadlines of the undecided ones."""
 
     def __init__(self, place: Place, timeout: int) -> None:
@@ -104,10 +105,13 @@ class _OrdersBatch:
         }
 
     def take(self, record: Record) -> None:
-        if record.topic == STOCK_DECISIONS.name and _is_movement(record.value):
-            return
         decoded = decode_or_give_up(record, _TOPICS[record.topic], self.dead)
-        if decoded is not None:
+        if decoded is None:
+            return
+        fault = foreign.fault_of(decoded.name, decoded.value, self.place)
+        if fault is not None:
+            self.dead.add(record, -1, DeadLetterReason.FOREIGN_RECORD, f"no stage writes such a {decoded.name}: {fault}")
+        elif decoded.name in self._takers:  # StockMovements are for others; but a bad one has no other reader to give it up
             self._takers[decoded.name](record, decoded.value)
 
     # -- events --------------------------------------------------------------------------------------------------------
@@ -222,24 +226,7 @@ class _OrdersBatch:
         return Write(ORDER_STATE, self.place.partition, b"%d" % order_id, value)
 
 
-def second_field(value: bytes) -> int:
-    """Return the second field, an int, of a record whose first is a long: an OrderRow's status, without decoding the row."""
-    at = codec.HEADER_BYTES
-    while value[at] & 0x80:
-        at += 1
-    zigzag = value[at + 1]
-    return zigzag >> 1  # below 64, so one byte; never negative
-
-
-def _is_movement(value: bytes | None) -> bool:
-    """Whether a record of stock.decisions answers a command: the orders agent has nothing to do with it."""
-    try:
-        return codec.record_name(value) == "StockMovements"
-    except codec.UndecodableError:
-        return False
-
-
 def orders_kind(timeout: int) -> StageKind:
     """Return the orders stage; `timeout` in ms is how long an order may stay undecided."""
     inputs: tuple[Topic, ...] = (STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_RESULTS)
-    return StageKind("orders", inputs, ORDER_STATE, lambda place: OrdersStage(place, timeout))
+    return StageKind("orders", inputs, ORDER_STATE, lambda place: OrdersStage(place, timeout), voice=ORDER_OUTCOMES, forgets=True)

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from schemas import codec
-from schemas.outcomes import DeadLetterReason
+from schemas.outcomes import MAX_ITEMS, DeadLetterReason
 from schemas.topics import DEAD_LETTERS, Topic
 from streams.runtime.records import Record, Write
 
-ITEMS_PER_RECORD: Final = 2_000
-"""Of a columnar record: at about 150 bytes an item far below the topics' largest message."""
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Of a dead letter's value. A broker measures compressed batches, so a record of any size can reach a topic."""
 MOST_KEY_BYTES: Final = 64 * 1024
+MOST_DETAIL: Final = 2_000
+"""Characters: texts of the record, or of a payment provider, are part of it."""
 
 
 class Columns:
@@ -32,8 +32,8 @@ class Columns:
         """Yield one columnar record per destination (more for very many items); `common` are the whole record's fields."""
         encode = codec.encoder(self._name)
         for partition, items in self.items.items():
-            for start in range(0, len(items), ITEMS_PER_RECORD):
-                value = {**common, **self._transposed(items[start : start + ITEMS_PER_RECORD])}
+            for start in range(0, len(items), MAX_ITEMS):
+                value = {**common, **self._transposed(items[start : start + MAX_ITEMS])}
                 yield Write(self._topic, partition, None, encode(value))
 
     def _transposed(self, items: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class DeadLetters:
             detail, value = f"{detail} (the first {MOST_BYTES} of {len(value)} bytes are kept here)", value[:MOST_BYTES]
         letter = {
             **{"stage": self._stage, "topic": record.topic, "partition": record.partition, "offset": record.offset, "index": index},
-            **{"reason": str(reason), "detail": detail, "order_id": order_id, "key": record.key and record.key[:MOST_KEY_BYTES], "value": value},
+            **{"reason": str(reason), "detail": detail[:MOST_DETAIL], "order_id": order_id, "key": record.key and record.key[:MOST_KEY_BYTES], "value": value},
         }
         self._letters.append((record.partition, record.topic.encode(), letter))
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from schemas import codec
+from streams.runtime.records import BrokenRowError
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -18,19 +21,35 @@ class Rows(dict[K, V], Generic[K, V]):
         self._key_of = key_of
         self._decode = decode
         self._cold: dict[bytes, bytes] = {}
+        self._unchecked: list[bytes] = []
 
     def recover(self, rows: dict[bytes, bytes]) -> None:
         """Take a changelog's rows (key bytes -> last value) as they are."""
         self._cold = rows
+        self._unchecked = list(rows)
+
+    def check_some(self, most: int = 500) -> None:
+        """Decode so many rows that nobody has touched yet, to be called when there is nothing else to do. Raises BrokenRowError."""
+        for key in self._unchecked[-most:]:
+            value = self._cold.get(key)
+            if value is not None:
+                self._made_of(key, value)
+        del self._unchecked[-most:]
 
     def find(self, key: K) -> V | None:
-        """Return the row, decoding it if this is the first touch since recovery; None where there is none."""
+        """Return the row, decoding it if this is the first touch since recovery; None where there is none. Raises BrokenRowError."""
         row = self.get(key)
         if row is None and self._cold:
             value = self._cold.pop(self._key_bytes(key), None)
             if value is not None:
-                row = self[key] = self._decode(value)
+                row = self[key] = self._made_of(self._key_bytes(key), value)
         return row
+
+    def _made_of(self, key: bytes, value: bytes) -> V:
+        try:
+            return self._decode(value)
+        except Exception as error:  # whatever a row is made of may be wrong, in its bytes or in what they say
+            raise BrokenRowError(key, f"{error!r:.300}") from error
 
     def keys_all(self) -> Iterator[K]:
         """Yield every key, touched or not."""
@@ -40,3 +59,18 @@ class Rows(dict[K, V], Generic[K, V]):
     def count_all(self) -> int:
         """Return how many rows there are, touched or not."""
         return len(self) + len(self._cold)
+
+
+def second_field(value: bytes) -> int:
+    """Return the second field, an int from 0 to 63, of a record whose first is a long: of a row, without decoding it.
+
+    Of a larger int it returns some number over 0, of bytes that end before it 0.
+    """
+    at = codec.HEADER_BYTES
+    try:
+        while value[at] & 0x80:
+            at += 1
+        zigzag = value[at + 1]
+    except IndexError:
+        return 0
+    return zigzag >> 1

@@ -13,7 +13,7 @@ from schemas.topics import ORDERS, STOCK_COMMANDS, STOCK_DECISIONS, STOCK_LEVELS
 from streams.domain import stock
 from streams.domain.order_line import PlainLine, check_line, presentable
 from streams.domain.stock import Command, Product
-from streams.runtime.records import Place, Record, StageKind, Write
+from streams.runtime.records import DecidesAlone, Place, Record, StageKind, Write
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
 from streams.stages.rows import Rows
 
@@ -26,7 +26,7 @@ MOVEMENT_COLUMNS: Final = (
 )
 
 
-class StockStage:
+class StockStage(DecidesAlone):
     """One row per product of this partition."""
 
     def __init__(self, place: Place) -> None:
@@ -192,4 +192,4 @@ def _impossible(product: Product, command: Command) -> str | None:
 _FROM_RESERVED: Final = frozenset({StockCommandKind.RELEASE, StockCommandKind.SHIP})
 _NOTHING: Final = Product("")
 
-STOCK: Final = StageKind("stock", (ORDERS, STOCK_COMMANDS), STOCK_STATE, StockStage)
+STOCK: Final = StageKind("stock", (ORDERS, STOCK_COMMANDS), STOCK_STATE, StockStage, voice=STOCK_LEVELS)

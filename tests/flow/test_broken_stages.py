@@ -10,7 +10,7 @@ from schemas.partitions import product_partition
 from streams.domain import stock
 from streams.stages import outbox
 from streams.stages.orders import OrdersStage, _OrdersBatch
-from streams.stages.payments import PaymentsStage
+from streams.stages.payments import _PaymentsBatch
 from streams.stages.stock import _StockBatch
 from tests.flow.test_promises import run_seed
 
@@ -85,7 +85,7 @@ BROKEN: dict[str, Breaking] = {
     "answers go to the product's partition": _replaced(_StockBatch, "_answer", _answered_on_the_product_s_partition),
     "levels and rows are not written": _replaced(_StockBatch, "_changed", lambda batch, product_id: ()),
     "every line finds stock": _replaced(stock, "decide_hold", lambda product, quantity: Refusal.NONE),
-    "the provider's answer is not passed on": _replaced(PaymentsStage, "_requests", lambda stage, records, dead: []),
+    "the provider's answer is not passed on": _replaced(_PaymentsBatch, "_say", _nothing),
 }
 
 

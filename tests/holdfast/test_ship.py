@@ -45,7 +45,7 @@ def refused(order_id: int, actor: str) -> bytes:
 
 def publish(kafka: str, prefix: str, records: list[tuple[int, bytes]], abort: bool = False) -> None:
     """Write (order ID, record) as the orders agent does: in one transaction."""
-    producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{prefix}test"})
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{prefix}test", "transaction.timeout.ms": 10_000})
     producer.init_transactions(30)
     producer.begin_transaction()
     for order_id, record in records:

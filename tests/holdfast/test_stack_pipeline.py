@@ -6,9 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -43,15 +42,6 @@ def wish(workers: int | None = None, setup: tuple[Task, ...] = ()) -> lifecycle.
 
 def quiet(_step: str) -> None:
     pass
-
-
-@pytest.fixture
-def home(tmp_path: Path, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    for variable, value in endpoints.variables().items():
-        monkeypatch.setenv(variable, value)
-    home = replace(Home.from_environment(), root=tmp_path / "home")
-    yield home
-    lifecycle.down(home)
 
 
 def state_of(home: Home) -> StackState:

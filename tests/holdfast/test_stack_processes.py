@@ -86,7 +86,7 @@ def test_processes_are_found_by_what_they_were_started_with() -> None:
 
 
 def test_pauses_grow_to_their_bound() -> None:
-    assert [pause_s(n) for n in range(4)] == [0.5, 1, 2, 4]
+    assert [pause_s(n) for n in range(5)] == [0, 0.5, 1, 2, 4]
     assert pause_s(10_000) == LONGEST_PAUSE_S
 
 

@@ -32,7 +32,7 @@ def settled(meter: LagMeter) -> Look:
 
 
 def transactional(kafka: str, prefix: str) -> Producer:
-    producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{prefix}test"})
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{prefix}test", "transaction.timeout.ms": 10_000})
     producer.init_transactions(30)
     return producer
 

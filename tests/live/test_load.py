@@ -217,6 +217,31 @@ def test_a_load_killed_twice_goes_on_and_every_line_is_there_under_one_id(config
 
 
 @pytest.mark.usefixtures("stock_agent")
+def test_a_load_told_to_end_says_how_to_go_on(config: IngestConfig, file: Path) -> None:
+    with started(config, file, "--rate", "2500") as process:
+        wait_for_rows(config, process, 500)
+        process.terminate()
+        _, err = process.communicate()
+    assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted: run the same command again and the load goes on")
+    report = run(config, Wish(file))
+    assert report.resumed_at >= 500
+    assert set(found(config)) == set(expected(config, file))
+
+
+@pytest.mark.usefixtures("stock_agent")
+def test_of_two_loads_of_the_same_file_at_once_the_second_sends_nothing(config: IngestConfig, file: Path) -> None:
+    with started(config, file, "--rate", "100") as first:
+        wait_for_rows(config, first, 100)
+        with started(config, file) as second:
+            out, err = second.communicate()
+        assert first.poll() is None, "the first one was done before the second one looked"
+        first.kill()
+    assert (second.returncode, out) == (1, "")
+    assert "another load of source 'online-retail' is running" in err
+    assert len(found(config)) < ROWS / 2
+
+
+@pytest.mark.usefixtures("stock_agent")
 def test_a_changed_file_under_the_same_source_is_an_error(config: IngestConfig, file: Path, tmp_path: Path) -> None:
     run(config, Wish(file))
     changed = tmp_path / "orders.csv"

@@ -17,7 +17,7 @@ from schemas.topics import ORDER_OUTCOMES
 from sinks.migrate import migrate
 from tests.support.outputs import encoded, expected, level, outcome, records
 from tests.support.servers import own_mariadb
-from tests.support.sink_processes import PARTITIONS, WITHIN_S, Log, Values, lose, must_hold, mysql_sink, redis_sink, traffic
+from tests.support.sink_processes import PARTITIONS, WITHIN_S, Log, Values, lose, must_hold, mysql_sink, sink_of, traffic
 from tests.support.stack import connect
 
 pytestmark = pytest.mark.live
@@ -31,10 +31,7 @@ def log(kafka, topic_prefix):
 @pytest.fixture(params=["mysql", "redis"])
 def sink(request, log, tmp_path):
     """A sink without processes yet; those it gets end with the test."""
-    if request.param == "mysql":
-        found = mysql_sink(log, tmp_path, request.getfixturevalue("fresh_database"))
-    else:
-        found = redis_sink(log, tmp_path, request.getfixturevalue("fresh_redis"))
+    found = sink_of(request, log, tmp_path)
     yield found
     found.end()
 

@@ -29,12 +29,23 @@ AT = MysqlAddress("mysql://u:secret@h:1/d")
         (pymysql.InternalError(1836, "read only mode"), NotNowError),
         (pymysql.OperationalError(1927, "killed"), NotNowError),
         (pymysql.OperationalError(1021, "disk full"), NotNowError),
+        (pymysql.OperationalError(1114, "The table 'orders' is full"), NotNowError),
+        (pymysql.OperationalError(1030, "Got error 28 from storage engine"), NotNowError),
+        (pymysql.OperationalError(1026, "Error writing file"), NotNowError),
+        (pymysql.OperationalError(1180, "Got error 28 during COMMIT"), NotNowError),
+        (pymysql.OperationalError(1412, "Table definition has changed"), NotNowError),
+        (pymysql.OperationalError(1226, "User has exceeded the max_user_connections"), NotNowError),
+        (pymysql.OperationalError(1792, "Cannot execute statement in a READ ONLY transaction"), NotNowError),
+        (pymysql.OperationalError(1969, "max_statement_time exceeded"), NotNowError),
+        (pymysql.OperationalError(1153, "Got a packet bigger than 'max_allowed_packet'"), NotNowError),
         (pymysql.InternalError("Packet sequence number wrong"), NotNowError),
         (pymysql.InterfaceError(0, ""), NotNowError),
         (ConnectionResetError("reset"), NotNowError),
         (pymysql.ProgrammingError(1146, "no table"), NotNowError),
         (pymysql.OperationalError(1045, "denied"), SinkError),
         (pymysql.OperationalError(1142, "denied to table"), SinkError),
+        (pymysql.OperationalError(1143, "denied to column"), SinkError),
+        (pymysql.OperationalError(1130, "Host is not allowed to connect"), SinkError),
         (pymysql.DataError(1406, "too long"), pymysql.DataError),
         (pymysql.ProgrammingError(1064, "syntax"), pymysql.ProgrammingError),
         (pymysql.IntegrityError(1062, "duplicate"), pymysql.IntegrityError),
@@ -60,7 +71,9 @@ def test_missing_tables_name_the_command():
         (redis.ResponseError("BUSY Redis is busy running a script."), NotNowError),
         (redis.ResponseError("WRONGPASS invalid"), SinkError),
         (redis.exceptions.NoPermissionError("no permissions"), SinkError),
-        (redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), redis.ResponseError),
+        (redis.ResponseError("NOREPLICAS Not enough good replicas to write. script: f1, on @user_script:1."), NotNowError),
+        (redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value script: f1"), SinkError),
+        (redis.ResponseError("ERR wrong number of arguments"), redis.ResponseError),
     ],
 )
 def test_redis_errors(error, meaning):
@@ -69,7 +82,7 @@ def test_redis_errors(error, meaning):
 
 @pytest.mark.parametrize(
     ("failures", "wanted", "jitter", "seconds"),
-    [(1, 0, 1, 0.1), (1, 0, 0, 0.05), (2, 0, 1, 0.2), (4, 0, 1, 0.8), (7, 0, 1, 5.0), (10_000, 0, 1, 5.0), (1, 2.0, 1, 2.0), (1, 2.0, 0, 1.0)],
+    [(1, 0, 1, 0.1), (1, 0, 0, 0.05), (2, 0, 1, 0.2), (4, 0, 1, 0.8), (7, 0, 1, 3.0), (10_000, 0, 1, 3.0), (1, 2.0, 1, 2.0), (1, 2.0, 0, 1.0)],
 )
 def test_waits_double_up_to_the_longest(failures, wanted, jitter, seconds):
     assert back_off(failures, wanted, jitter) == pytest.approx(seconds)

@@ -103,6 +103,7 @@ class FlowTask:
         self.log.transact([*writes, Write(self.kind.changelog, self.place.partition, POSITIONS_KEY, noted)], committed=committed)
         if committed:
             self.position = end
+            self.stage.committed()
 
 
 class Flow:

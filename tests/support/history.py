@@ -16,6 +16,7 @@ from schemas.partitions import order_partition
 from tests.support.history_records import Rec
 from tests.support.history_stock import Stock
 
+PAYMENT_COLUMNS = ("attempt", "amount", "result", "reason", "refund_attempt", "refund_sequence", "refund_amount")
 HEADER = ("user_id", "currency", "payment_token", "line_count")
 
 
@@ -45,6 +46,7 @@ class Shop(Stock):
     def __init__(self, partitions: int = 4, prefix: str = "") -> None:
         super().__init__(partitions, prefix)
         self.orders: dict[int, Order] = {}
+        self.payments: dict[int, dict[str, list[Any]]] = {}
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
@@ -127,7 +129,26 @@ class Shop(Stock):
     def result(self, asked: dict[str, Any], result: PaymentResult) -> Rec:
         """Write a request's result."""
         value = {**asked, "result": bytes([result]), "reason": [""], "answered_at": self.tick()}
-        return self.write(topics.PAYMENT_RESULTS, order_partition(asked["order_id"][0], self.partitions), "PaymentResults", value)
+        said = self.write(topics.PAYMENT_RESULTS, order_partition(asked["order_id"][0], self.partitions), "PaymentResults", value)
+        self._payment_row(asked, result)
+        return said
+
+    def _payment_row(self, asked: dict[str, Any], result: PaymentResult) -> None:
+        """The payments stage notes a charge's answer, or money that it gave back."""
+        order_id, attempt, sequence, amount = (asked[name][0] for name in ("order_id", "attempt", "sequence", "amount"))
+        row = self.payments.setdefault(order_id, {name: [] for name in PAYMENT_COLUMNS})
+        of = "refund_" if sequence else ""
+        if not sequence:
+            row["result"].append(result)
+            row["reason"].append("")
+        elif result is not PaymentResult.REFUNDED:
+            return
+        else:
+            row["refund_sequence"].append(sequence)
+        row[f"{of}attempt"].append(attempt)
+        row[f"{of}amount"].append(amount)
+        value = {"order_id": order_id, **{name: list(column) for name, column in row.items()}, "result": bytes(row["result"])}
+        self.write(topics.PAYMENT_STATE, order_partition(order_id, self.partitions), "PaymentRow", value, b"%d" % order_id)
 
     def charge(self, order_id: int) -> dict[str, Any]:
         """Every line is held: ask for the money."""

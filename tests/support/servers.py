@@ -1,5 +1,6 @@
 """Servers of a test's own, which it may kill and start again. The stack's shared ones are for everybody."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -8,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast.stack.errors import NotHealthyError
-from holdfast.stack.health import check_mysql, check_redis
+from holdfast.stack.health import check_kafka, check_mysql, check_redis
 from holdfast.stack.home import Home
+from holdfast.stack.kafka import Kafka
 from holdfast.stack.mariadb import Mariadb
 from holdfast.stack.ports import free_port
 from holdfast.stack.redis_server import RedisServer
 from holdfast.stack.servers import Server
 
-HEALTHY_WITHIN_S = 60
+HEALTHY_WITHIN_S = 180
 
 
 class OwnServer:
@@ -35,6 +37,10 @@ class OwnServer:
             self._process = subprocess.Popen([*self._server.command(), *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self._wait_healthy()
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it at once, as a power cut would."""
         if self._process is not None:
@@ -51,6 +57,12 @@ class OwnServer:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
+
+
+@contextmanager
+def own_kafka(folder: Path) -> Iterator[OwnServer]:
+    """A Kafka, started."""
+    yield from _running(OwnServer(Kafka(_home(folder), {"kafka": free_port(), "kafka-controller": free_port()}), check_kafka, folder / "kafka.log"))
 
 
 @contextmanager

@@ -39,7 +39,9 @@ class Log:
 
     def __post_init__(self) -> None:
         topics.create(self.kafka, self.prefix, PARTITIONS)
-        self._producer = Producer({"bootstrap.servers": self.kafka, "transactional.id": f"{self.prefix}tests", "log_level": 2})
+        self._producer = Producer(
+            {"bootstrap.servers": self.kafka, "transactional.id": f"{self.prefix}tests", "transaction.timeout.ms": 10_000, "log_level": 2}
+        )
         self._producer.init_transactions(60)
 
     def write(self, values: Values, each: int = 1_000) -> None:
@@ -58,6 +60,12 @@ class Log:
             self._produce(value)
         self._producer.flush()
         self._producer.abort_transaction()
+
+    def write_raw(self, topic: str, key: bytes | None, value: bytes | None, partition: int = 0) -> None:
+        """Add one record as it is, outside of `values`: nobody can store it."""
+        self._producer.begin_transaction()
+        self._producer.produce(self.prefix + topic, value, key, partition)
+        self._producer.commit_transaction()
 
     def ends(self) -> Positions:
         """The end of each partition, behind the markers."""
@@ -163,7 +171,7 @@ def mysql_sink(log: Log, folder: Path, url: str, **other: str) -> Sink:
 
 
 def redis_sink(log: Log, folder: Path, url: str, **other: str) -> Sink:
-    return Sink("redis", environment(log, folder, HOLDFAST_REDIS=url, **other), folder, lambda: in_redis(url), lambda: redis_positions(url, log))
+    return Sink("redis", environment(log, folder, HOLDFAST_REDIS=url, **other), folder, lambda: in_redis(url), lambda: redis_positions(url, log.prefix))
 
 
 def mysql_positions(url: str) -> Positions:
@@ -172,9 +180,9 @@ def mysql_positions(url: str) -> Positions:
         return {(topic, number): at for topic, number, at in cursor.fetchall()}
 
 
-def redis_positions(url: str, log: Log) -> Positions:
+def redis_positions(url: str, prefix: str) -> Positions:
     with redis.Redis.from_url(url) as client:
-        keys = [(t.named(log.prefix), n) for t in (ORDER_OUTCOMES, STOCK_LEVELS) for n in range(PARTITIONS)]
+        keys = [(t.named(prefix), n) for t in (ORDER_OUTCOMES, STOCK_LEVELS) for n in range(PARTITIONS)]
         return {key: int(at) for key, at in zip(keys, client.mget([views.position_key(*key) for key in keys]), strict=True) if at is not None}
 
 
@@ -205,3 +213,10 @@ def traffic(orders: Iterable[int], versions: int = 2, lines: int = 5) -> Values:
             found += [outcome(i, version, ids, user_id=f"u{i % 50}"), level(ids[0], 1 + i * versions + version)]
             found += [refused_command(i)] if i % 10 == 0 else []
     return found
+
+
+def sink_of(request: Any, log: Log, folder: Path) -> Sink:
+    """Return the sink that a fixture's parameter names, over an empty store, without processes yet."""
+    if request.param == "mysql":
+        return mysql_sink(log, folder, request.getfixturevalue("fresh_database"))
+    return redis_sink(log, folder, request.getfixturevalue("fresh_redis"))

@@ -10,6 +10,7 @@ from schemas.outcomes import PaymentKind, PaymentResult, StockCommandKind
 from schemas.partitions import order_partition, product_partition
 from tests.support.history import Shop
 from tests.support.history_records import Rec
+from tests.support.history_stores import StoreContents
 
 K = StockCommandKind
 
@@ -132,6 +133,19 @@ def remove_refund(shop: Shop, order_id: int) -> None:
         drop(shop.item(name, order_id=order_id, kind=PaymentKind.REFUND))
 
 
+def refund_in_row(shop: Shop, order_id: int) -> None:
+    """The payments stage notes a refund that nobody was told of."""
+    shop.last("PaymentRow", order_id=order_id).value.update(refund_attempt=[1], refund_sequence=[1], refund_amount=[10])
+
+
+def call_paid(shop: Shop, order_id: int) -> None:
+    shop.last("PaymentRow", order_id=order_id).value.update(result=bytes([PaymentResult.PAID]))
+
+
+def rekey(rec: Rec) -> None:
+    rec.key = b"404"
+
+
 def misplace(shop: Shop, rec: Rec) -> None:
     """Move a record to the next partition's end."""
     shop.records.remove(rec)
@@ -216,3 +230,40 @@ def home_cancel(shop: Shop) -> Rec:
 def foreign(shop: Shop) -> bytes:
     rec = shop.all("StockLevel")[0]
     return encode("StockLevel", rec.value)
+
+
+# -- journals and positions ------------------------------------------------------------------------------------------------
+
+
+def promise_line(contents: StoreContents, order_id: str, line: int, product_id: str, quantity: int) -> None:
+    """A client was told that the brokers hold a line."""
+    contents.journal += [{"send": {"order_id": order_id, "lines": [[line, product_id, quantity]]}}, {"ack": {"order_id": order_id, "lines": [line]}}]
+
+
+def promise_command(contents: StoreContents, kind: str, **about: str) -> None:
+    """A client was told that the brokers hold a command."""
+    contents.journal += [{"send": {"command_id": "lost", "kind": kind, **about}}, {"ack": {"command_id": "lost"}}]
+
+
+def resend(contents: StoreContents, order_id: str, lines: list[list[Any]]) -> None:
+    """A client wrote down other lines of an order than are there."""
+    contents.entry("send", order_id=order_id)["send"]["lines"] = lines
+
+
+def unwrite(contents: StoreContents, **fields: str) -> None:
+    """Nobody wrote down to have sent it."""
+    contents.journal = [entry for entry in contents.journal if any(entry.get("send", {}).get(name) != value for name, value in fields.items())]
+
+
+def forget_order(shop: Shop, order_id: int) -> None:
+    """A line that was refused is gone with all that followed from it, as if brokers had lost it."""
+    without(shop, "OrderLine", order_id=order_id)
+    without(shop, "OrderOutcome", order_id=order_id)
+    without(shop, "OrderRow", order_id=order_id)
+    drop(held(shop, order_id))
+
+
+def move_position(contents: StoreContents, sink: str, by: int) -> None:
+    """A sink stands elsewhere in one partition."""
+    place = next(place for place, position in contents.positions[sink].items() if position)
+    contents.positions[sink][place] += by

@@ -106,3 +106,18 @@ def test_a_key_that_holds_no_hash_is_noted() -> None:
     stores = Stores()
     stores.add_hash("order:7", None)
     assert [place.topic for place, _ in stores.malformed] == ["redis:order:7"]
+
+
+@pytest.mark.parametrize("stray", [b"garbage", codec.encode("OrderLine", example("OrderLine"))[:-1], codec.encode("ProductRow", example("ProductRow"))[:-1]])
+def test_a_stray_record_over_a_row_does_not_count(stray: bytes) -> None:
+    log, row = Log(1), example("ProductRow")
+    log.add(topics.STOCK_STATE, 0, 0, b"P", codec.encode("ProductRow", row))
+    log.add(topics.STOCK_STATE, 0, 1, b"P", stray)
+    assert log.rows[topics.STOCK_STATE.name][b"P"].fields() == wire.decode(codec.encode("ProductRow", row))[1]
+
+
+def test_a_row_that_was_never_decodable_is_an_error() -> None:
+    log = Log(1)
+    log.add(topics.STOCK_STATE, 0, 0, b"P", b"garbage")
+    with pytest.raises(wire.UndecodableError):
+        log.rows[topics.STOCK_STATE.name][b"P"].fields()

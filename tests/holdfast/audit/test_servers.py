@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import defaultdict
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
-from click.testing import CliRunner, Result
-from confluent_kafka import Producer
 
-from holdfast import audit, topics
-from holdfast.cli import main
-from schemas.views import TIME_COLUMNS
-from sinks.migrate import migrate
-from tests.support.correct_history import correct_shop
-from tests.support.history import Shop
+from holdfast import audit
+from tests.holdfast.audit.servers import Servers, correct_servers
 from tests.support.history_records import Rec
 from tests.support.history_stores import StoreContents
 from tests.support.stack import connect
@@ -26,65 +18,9 @@ from tests.support.stack import connect
 pytestmark = pytest.mark.live
 
 
-class Servers:
-    """One shop's history on the servers, under its own prefix."""
-
-    def __init__(self, kafka: str, mysql_url: str, redis_url: str, shop: Shop) -> None:
-        self.kafka, self.mysql_url, self.redis_url, self.shop = kafka, mysql_url, redis_url, shop
-        self.producer = Producer({"bootstrap.servers": kafka, "transactional.id": shop.prefix, "log_level": 2})
-        self.producer.init_transactions(30)
-
-    def environment(self) -> dict[str, str]:
-        return {"HOLDFAST_KAFKA": self.kafka, "HOLDFAST_MYSQL": self.mysql_url, "HOLDFAST_REDIS": self.redis_url, "HOLDFAST_TOPIC_PREFIX": self.shop.prefix}
-
-    def command(self, *options: str, **environment: str) -> Result:
-        return CliRunner().invoke(main, ["audit", *options], env=self.environment() | environment)
-
-    def run(self, **options: bool) -> audit.Report:
-        return audit.run(self.kafka, self.mysql_url, self.redis_url, self.shop.prefix, **options)
-
-    def write_topics(self) -> None:
-        """Two records of a partition to a transaction, so that offsets come out as the shop gave them."""
-        waiting: defaultdict[tuple[str, int], list[Rec]] = defaultdict(list)
-        for rec in self.shop.records:
-            waiting[rec.topic.name, rec.partition].append(rec)
-        while any(waiting.values()):
-            self.producer.begin_transaction()
-            for records in waiting.values():
-                for rec in records[:2]:
-                    self.produce(rec)
-                del records[:2]
-            self.producer.commit_transaction(30)
-
-    def produce(self, rec: Rec) -> None:
-        self.producer.produce(rec.topic.named(self.shop.prefix), rec.encoded(), rec.key, partition=rec.partition)
-
-    def write_stores(self, contents: StoreContents) -> None:
-        migrate(self.mysql_url)
-        with connect(self.mysql_url) as connection, connection.cursor() as cursor:
-            for table, rows in contents.mysql.items():
-                columns = list(rows[0])
-                values = [[_stored(name, row[name]) for name in columns] for row in rows]
-                cursor.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})", values)
-            connection.commit()
-        with redis.Redis.from_url(self.redis_url) as client:
-            for key, fields in contents.redis.items():
-                client.hset(key, mapping=fields)
-            client.set("sink:position:order.outcomes:0", 5)
-
-
-def _stored(name: str, value: object) -> object:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value) if name in TIME_COLUMNS and isinstance(value, int) else value
-
-
 @pytest.fixture
 def servers(kafka: str, fresh_database: str, fresh_redis: str, topic_prefix: str) -> Servers:
-    shop = correct_shop(topic_prefix + ".")
-    topics.create(kafka, shop.prefix, shop.partitions)
-    made = Servers(kafka, fresh_database, fresh_redis, shop)
-    made.write_topics()
-    made.write_stores(StoreContents(shop))
-    return made
+    return correct_servers(kafka, fresh_database, fresh_redis, topic_prefix + ".")
 
 
 def test_a_correct_history_is_clean_on_real_servers(servers: Servers) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from schemas.outcomes import PaymentKind, PaymentResult
-from streams.domain.payment import Request
+from streams.domain.payment import Answer, Pending, Request
 from streams.payments import Provider
-from streams.payments.sandbox import DECLINED_TOKEN, Sandbox
+from streams.payments.sandbox import DECLINED_TOKEN, SILENT_TOKEN, SLOW_TOKEN, TWICE_TOKEN, Sandbox
 
 
 def charge(order_id: int, token: str = "tok") -> Request:
@@ -22,6 +22,8 @@ def declined(rate: float, orders: range) -> list[int]:
 
 def test_the_token_declines_with_a_reason() -> None:
     paid, no = Sandbox().ask([charge(1), charge(1, DECLINED_TOKEN)])
+    assert paid is not None
+    assert no is not None
     assert (paid.result, paid.reason) == (PaymentResult.PAID, "")
     assert no.result is PaymentResult.DECLINED
     assert no.reason
@@ -48,7 +50,39 @@ PINNED = [3, 33, 34, 42, 43, 44, 54]
 
 def test_refunds_succeed() -> None:
     [answer] = Sandbox(1.0).ask([charge(1, DECLINED_TOKEN)._replace(kind=PaymentKind.REFUND, sequence=1)])
+    assert answer is not None
     assert answer.result is PaymentResult.REFUNDED
+
+
+LATE = (SLOW_TOKEN, SILENT_TOKEN, TWICE_TOKEN)
+
+
+@pytest.mark.parametrize("token", LATE)
+def test_a_late_token_s_charge_is_not_certain_at_once_but_its_refund_is(token: str) -> None:
+    assert Sandbox().ask([charge(1, token)]) == [None]
+    assert Sandbox().ask([charge(1, token)._replace(kind=PaymentKind.REFUND, sequence=1)]) == [Answer(PaymentResult.REFUNDED)]
+
+
+def test_the_desk_answers_in_the_order_of_the_times() -> None:
+    desk = Sandbox(slow_ms=50, silent_ms=100).desk()
+    desk.leave([Pending(charge(n, token), 1_000, n, 0) for n, token in enumerate((SILENT_TOKEN, SLOW_TOKEN, TWICE_TOKEN), 1)])
+    assert [h.request.order_id for h in desk.collect(1_000)] == [3, 3]
+    assert desk.collect(1_049) == []
+    assert [h.request.order_id for h in desk.collect(1_100)] == [2, 1]
+    assert not desk.is_asking()
+
+
+def test_the_second_answer_to_a_charge_is_another_one() -> None:
+    desk = Sandbox().desk()
+    desk.leave([Pending(charge(1, TWICE_TOKEN), 0, 0, 0)])
+    assert [h.answer.result for h in desk.collect(0)] == [PaymentResult.PAID, PaymentResult.DECLINED]
+
+
+def test_a_desk_that_is_closed_has_nothing() -> None:
+    desk = Sandbox().desk()
+    desk.leave([Pending(charge(1, SLOW_TOKEN), 0, 0, 0)])
+    desk.close()
+    assert not desk.is_due(10**15)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])

@@ -2,65 +2,12 @@
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
-from hypothesis import given
-from hypothesis import strategies as st
 
 from schemas.topics import ORDERS, STOCK_STATE
 from streams.config import StreamSettings
-from streams.runtime.clients import Reader, _take_rows, produce_all
+from streams.runtime.clients import Reader, produce_all
 from streams.runtime.records import Record, Write
-from streams.runtime.task import _is_passing
-
-END = Message(topic="stock.state", partition=0, offset=99, error=KafkaError(KafkaError._PARTITION_EOF))
-
-
-def _row(key: bytes, value: bytes | None, offset: int = 0) -> Message:
-    return Message(topic="stock.state", partition=0, offset=offset, key=key, value=value)
-
-
-def test_the_last_value_of_a_key_stays() -> None:
-    rows: dict[bytes, bytes] = {}
-    assert not _take_rows([_row(b"a", b"1"), _row(b"b", b"1"), _row(b"a", b"2")], rows)
-    assert rows == {b"a": b"2", b"b": b"1"}
-
-
-def test_a_tombstone_takes_the_row_away_also_in_a_later_read() -> None:
-    rows: dict[bytes, bytes] = {}
-    _take_rows([_row(b"a", b"1"), _row(b"b", b"1")], rows)
-    _take_rows([_row(b"a", None), _row(b"unknown", None)], rows)
-    assert rows == {b"b": b"1"}
-
-
-def test_an_empty_value_is_no_tombstone() -> None:
-    rows: dict[bytes, bytes] = {}
-    _take_rows([_row(b"a", b"")], rows)
-    assert rows == {b"a": b""}
-
-
-@pytest.mark.parametrize("messages", [[END], [_row(b"a", b"1"), END], [END, _row(b"a", b"1")]], ids=["alone", "last", "first"])
-def test_the_end_of_the_partition_is_noticed_wherever_it_comes(messages: list[Message]) -> None:
-    assert _take_rows(messages, {})
-
-
-def test_nothing_is_not_the_end() -> None:
-    assert not _take_rows([], {})
-
-
-def test_an_error_is_raised() -> None:
-    with pytest.raises(KafkaException):
-        _take_rows([Message(topic="stock.state", error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))], {})
-
-
-@given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.one_of(st.none(), st.binary(max_size=3)))), st.integers(1, 5))
-def test_however_the_log_is_cut_into_reads_the_rows_are_the_same(log: list[tuple[bytes, bytes | None]], size: int) -> None:
-    whole: dict[bytes, bytes] = {}
-    parts: dict[bytes, bytes] = {}
-    _take_rows([_row(*entry) for entry in log], whole)
-    for start in range(0, len(log), size):
-        _take_rows([_row(*entry) for entry in log[start : start + size]], parts)
-    last = dict(log)
-    assert whole == parts == {key: value for key, value in last.items() if value is not None}
-
+from streams.runtime.transactions import is_passing
 
 # -- the reader ------------------------------------------------------------------------------------------------------------
 
@@ -217,16 +164,24 @@ def test_every_write_is_produced_once_in_order_though_the_queue_is_full() -> Non
 
 
 @pytest.mark.parametrize(
-    "code", [KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError.COORDINATOR_NOT_AVAILABLE]
+    "code",
+    [
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError._DESTROY_BROKER,
+    ],
 )
 def test_brokers_that_cannot_be_reached_pass(code: int) -> None:
-    assert _is_passing(KafkaException(KafkaError(code)))
+    assert is_passing(KafkaException(KafkaError(code)))
 
 
 def test_what_the_client_calls_retriable_passes() -> None:
-    assert _is_passing(KafkaException(KafkaError(KafkaError.CONCURRENT_TRANSACTIONS, "busy", False, True, False)))
+    assert is_passing(KafkaException(KafkaError(KafkaError.CONCURRENT_TRANSACTIONS, "busy", False, True, False)))
 
 
 @pytest.mark.parametrize("code", [KafkaError.PRODUCER_FENCED, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._FATAL])
 def test_anything_else_does_not_pass(code: int) -> None:
-    assert not _is_passing(KafkaException(KafkaError(code)))
+    assert not is_passing(KafkaException(KafkaError(code)))

@@ -4,7 +4,7 @@ import pytest
 
 from schemas import codec
 from streams.runtime.clients import InputTopic, MisconfiguredError
-from streams.runtime.positions import check_positions, positions_of, positions_record
+from streams.runtime.positions import check_changelog, check_positions, check_rows_known, positions_of, positions_record
 
 INPUTS = {"orders": InputTopic("id-of-orders", 8), "stock.commands": InputTopic("id-of-commands", 8)}
 END = {"stock.commands": 45, "orders": 1_209}
@@ -68,3 +68,25 @@ def test_an_input_that_does_not_fit_is_refused_with_reason(changes: dict[str, ob
 def test_the_first_and_the_next_offset_are_within_the_log(position: int) -> None:
     recorded = {**RECORDED, "orders": (position, 8, "id-of-orders")}
     assert _check(recorded=recorded)["orders"] == position
+
+
+# -- the changelog itself --------------------------------------------------------------------------------------------------
+
+STATE = {"stock.state": (107, 8, "id-of-state")}
+
+
+@pytest.mark.parametrize("recorded", [STATE, RECORDED, {}], ids=["recorded", "of an earlier version", "of a new task"])
+def test_a_changelog_that_is_the_same_or_was_never_recorded_is_fine(recorded: dict[str, tuple[int, int, str]]) -> None:
+    check_changelog("stock.3", recorded, "stock.state", {"stock.state": InputTopic("id-of-state", 8)})
+    check_rows_known("stock.3", recorded, "stock.state", [103, 107])
+
+
+@pytest.mark.parametrize("found", [InputTopic("another", 8), InputTopic("id-of-state", 9)], ids=["made again", "partitions added"])
+def test_a_changelog_that_is_another_is_refused(found: InputTopic) -> None:
+    with pytest.raises(MisconfiguredError, match=r"stock\.3.*stock\.state.*Restore"):
+        check_changelog("stock.3", STATE, "stock.state", {"stock.state": found})
+
+
+def test_rows_of_a_schema_that_is_not_known_are_refused() -> None:
+    with pytest.raises(MisconfiguredError, match=r"stock\.3.*stock\.state.*107.*later version"):
+        check_rows_known("stock.3", STATE, "stock.state", [103])

@@ -13,7 +13,8 @@ from streams.runtime import tasks as module
 from streams.runtime.batch import Batch, BatchState
 from streams.runtime.exits import BUG, MISCONFIGURED
 from streams.runtime.records import Record
-from streams.runtime.task import Task, TaskState
+from streams.runtime.shared import TaskState
+from streams.runtime.task import Task
 from streams.runtime.tasks import Tasks
 from streams.stages.orders import orders_kind
 from streams.stages.payments import payments_kind
@@ -84,7 +85,7 @@ class Owned:
 def _never_opened(tasks: Tasks, stage: str, partition: int) -> None:
     from streams.runtime.records import Place
 
-    tasks._tasks[stage, partition] = Task(tasks.kinds[stage], Place(partition, 8), tasks.settings, tasks.inbox, tasks._threads)
+    tasks._tasks[stage, partition] = Task(tasks.kinds[stage], Place(partition, 8), tasks._shared)
 
 
 def _run(step: Callable[[], Awaitable[None]]) -> None:
@@ -224,6 +225,31 @@ def test_tasks_follow_the_assignment_and_those_that_stay_are_kept(monkeypatch: p
         assert all(after[f"{kind.name}.1"] is before[f"{kind.name}.1"] for kind in KINDS)
         assert tasks.held() == {kind.name: [1, 2] for kind in KINDS}
         assert '"stock": [1, 2]' in next(tmp_path.iterdir()).read_text()
+
+    _run(step)
+
+
+def test_a_partition_that_comes_back_is_opened_only_when_its_task_from_before_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was still opening when its partition went away would fence the new one."""
+
+    async def step() -> None:
+        running: dict[int, asyncio.Event] = {}
+
+        async def run(task: Task) -> None:
+            running[len(running)] = through = asyncio.Event()
+            await through.wait()
+
+        monkeypatch.setattr(Task, "run", run)
+        tasks = Tasks(KINDS, StreamSettings(partitions=8))
+        for partitions in ((3,), (), (3,)):
+            await tasks.assign({TP(topic.name, p) for topic in STOCK.inputs for p in partitions})
+            await asyncio.sleep(0)
+        assert list(running) == [0]
+        running[0].set()
+        while len(running) == 1:
+            await asyncio.sleep(0)
+        running[1].set()
+        await tasks.close()
 
     _run(step)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schemas import codec
 from schemas.outcomes import OrderCommandKind, StockCommandKind
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS, Topic
+from streams.payments.sandbox import SILENT_TOKEN, SLOW_TOKEN
 from streams.runtime.records import Record
 from tests.support.stages import INPUT, NOW, PLACED, Item, answers, columns, line, order_at, product_at, requests, results, stock_commands
 
@@ -99,6 +100,9 @@ order_records = st.one_of(
 )
 
 charge_items: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-    {"order_id": here, "attempt": st.integers(1, 2), "amount": st.integers(0, 9), "kind": st.integers(0, 1), "sequence": st.integers(0, 2)}
+    {
+        **{"order_id": here, "attempt": st.integers(1, 2), "kind": st.integers(0, 1), "sequence": st.integers(0, 2)},
+        **{"amount": st.sampled_from((5, 5, 5, 9, 0)), "payment_token": st.sampled_from(("tok_ann", "tok_ann", SLOW_TOKEN, SILENT_TOKEN))},
+    }
 ).map(lambda item: {**item, "sequence": max(1, item["sequence"]) if item["kind"] else 0})
 payment_records = st.lists(charge_items, min_size=1, max_size=4).map(lambda items: record_of("PaymentRequests", requests(*items)))

@@ -5,11 +5,10 @@ import json
 import pytest
 
 from schemas import codec
-from schemas.outcomes import OrderStatus, PaymentKind, PaymentResult, Refusal
+from schemas.outcomes import MAX_ITEMS, OrderStatus, PaymentKind, PaymentResult, Refusal
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, STOCK_COMMANDS
 from streams.runtime.records import Place, Record, Write
 from streams.stages.orders import OrdersStage, second_field
-from streams.stages.outbox import ITEMS_PER_RECORD
 from tests.streams.stages.saga import HERE, ID, KIND, TIMEOUT, confirmed, moves, new_stage, paying, statuses, two_lines
 from tests.support.stages import NOW, PARTITIONS, answers, line, order_at, order_command, product_at, record, restored, results, rows_of, said
 
@@ -219,10 +218,10 @@ def test_the_status_is_read_from_a_row_without_decoding_it(status: OrderStatus, 
 
 def test_very_many_releases_are_several_records() -> None:
     stage = new_stage()
-    many = ITEMS_PER_RECORD + 10
-    items = [line(order_id=order_at(0), line=1, line_count=2, quantity=1) for _ in range(many + 1)]
-    writes = [w for w in stage.decide([record("StockDecisions", answers(*items))], NOW) if w.topic is STOCK_COMMANDS]
-    assert [codec.decode(w.value).size for w in writes] == [ITEMS_PER_RECORD, 10]
+    items = [line(order_id=order_at(0), line=1, line_count=2, quantity=1) for _ in range(MAX_ITEMS)]
+    batch = [record("StockDecisions", answers(*some), n) for n, some in enumerate((items, items[:11]))]
+    writes = [w for w in stage.decide(batch, NOW) if w.topic is STOCK_COMMANDS]
+    assert [codec.decode(w.value).size for w in writes] == [MAX_ITEMS, 10]
 
 
 def test_an_order_of_a_thousand_lines_fits_its_topics() -> None:

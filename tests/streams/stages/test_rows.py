@@ -1,5 +1,8 @@
 """Rows that stay bytes until they are touched behave like rows."""
 
+import pytest
+
+from streams.runtime.records import BrokenRowError
 from streams.stages.rows import Rows
 
 
@@ -43,3 +46,22 @@ def test_a_changed_row_is_the_changed_one() -> None:
     rows.find("a")
     rows["a"] = "2"
     assert rows.find("a") == "2"
+
+
+def test_rows_are_checked_a_few_at_a_time_and_stay_as_they_are() -> None:
+    rows, decoded = _rows(a="1", b="2", c="3")
+    rows.find("a")
+    decoded.clear()
+    for _ in range(4):
+        rows.check_some(1)
+    assert sorted(decoded) == [b"2", b"3"]
+    assert rows.count_all() == 3
+    assert rows.find("b") == "2"
+
+
+def test_a_broken_row_is_found_by_the_check_before_anybody_touches_it() -> None:
+    rows, _ = _rows(a="1")
+    rows.recover({b"a": b"1", b"b": b"\xff"})
+    with pytest.raises(BrokenRowError) as broken:
+        rows.check_some()
+    assert broken.value.key == b"b"

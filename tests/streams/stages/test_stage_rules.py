@@ -19,7 +19,7 @@ from tests.support.stages import NOW, PARTITIONS, changelog, dead, restored, row
 HERE = Place(0, PARTITIONS)
 TIMEOUT = 1_000
 ORDERS = orders_kind(TIMEOUT)
-PAYMENTS = payments_kind(Sandbox(0.3))
+PAYMENTS = payments_kind(Sandbox(0.3, slow_ms=TIMEOUT // 2, silent_ms=TIMEOUT))
 
 either = st.one_of(
     st.tuples(st.just(STOCK), st.lists(inputs.stock_records, max_size=8)),
@@ -36,7 +36,11 @@ def _numbered(records: Sequence[Record]) -> list[Record]:
 
 def _decide(stage: Stage, records: Sequence[Record], size: int = 1_000, now: int = NOW) -> list[Write]:
     """Decide records in batches of `size`, all at the same time."""
-    return [write for start in range(0, len(records), size) for write in stage.decide(records[start : start + size], now)]
+    writes: list[Write] = []
+    for start in range(0, len(records), size):
+        writes += stage.decide(records[start : start + size], now)
+        stage.committed()
+    return writes
 
 
 @many

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import pytest
 
 from schemas import codec
-from schemas.outcomes import MAX_QUANTITY, Refusal, StockCommandKind
+from schemas.outcomes import MAX_ITEMS, MAX_QUANTITY, Refusal, StockCommandKind
 from schemas.partitions import order_partition
 from schemas.topics import ORDERS, STOCK_COMMANDS, STOCK_DECISIONS, STOCK_LEVELS, STOCK_STATE
 from streams.runtime.records import Place, Record, Write
-from streams.stages.outbox import ITEMS_PER_RECORD
 from streams.stages.stock import STOCK, StockStage
 from tests.support.stages import (
     NOW,
     PARTITIONS,
     columns,
+    dead,
     line,
     order_at,
     product_at,
@@ -186,16 +186,25 @@ def test_lines_and_commands_of_one_batch_are_decided_in_the_batch_s_order() -> N
 def test_very_many_answers_are_several_records_in_order() -> None:
     stage = stocked(1_000_000)
     order_id = order_at(1)
-    items = [line(order_id=order_id, line=1, quantity=1) for _ in range(2 * ITEMS_PER_RECORD + 500)]
-    writes = [w for w in stage.decide([record("OrderLines", columns(items))], NOW) if w.topic is STOCK_DECISIONS]
-    assert [codec.decode(w.value).size for w in writes] == [ITEMS_PER_RECORD, ITEMS_PER_RECORD, 500]
-    assert [a["index"] for a in said(writes, "StockDecisions")] == list(range(len(items)))
+    items = [line(order_id=order_id, line=1, quantity=1) for _ in range(MAX_ITEMS - 500)]
+    writes = [w for w in stage.decide([record("OrderLines", columns(items), n) for n in range(3)], NOW) if w.topic is STOCK_DECISIONS]
+    assert [codec.decode(w.value).size for w in writes] == [MAX_ITEMS, MAX_ITEMS, MAX_ITEMS - 1_500]
+    assert [(a["offset"], a["index"]) for a in said(writes, "StockDecisions")] == [(n, index) for n in range(3) for index in range(len(items))]
+
+
+def test_a_record_of_too_many_items_is_a_dead_letter_and_none_of_it_is_taken() -> None:
+    """What one record asks for has to fit one transaction, and one batch."""
+    whole = columns([line(quantity=1)] * (MAX_ITEMS + 1))
+    writes = stocked(1_000_000).decide([record("OrderLines", whole, 7)], NOW)
+    (letter,) = dead(writes)
+    assert (letter["reason"], letter["offset"], letter["index"]) == ("TOO_MANY_ITEMS", 7, -1)
+    assert len(writes) == 1
 
 
 def test_the_largest_answers_fit_their_topic() -> None:
     """Texts as long as they may be, in characters of four bytes."""
     wide = line(user_id="\N{PARTY POPPER}" * 64, payment_token="\N{PARTY POPPER}" * 255, quantity=1)
-    writes = stocked(ITEMS_PER_RECORD).decide([record("OrderLines", columns([wide] * ITEMS_PER_RECORD))], NOW)
+    writes = stocked(MAX_ITEMS).decide([record("OrderLines", columns([wide] * MAX_ITEMS))], NOW)
     assert max(len(w.value or b"") for w in writes if w.topic is STOCK_DECISIONS) < STOCK_DECISIONS.max_message_bytes
 
 
