@@ -18,6 +18,7 @@ COMMANDS = {
     "load": "load",
     "ids": "ids",
     "worker": "worker",
+    "gateway": "gateway",
     "provider": "provider",
     "migrate": "sinks",
     "sink": "sinks",

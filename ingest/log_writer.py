@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -24,13 +24,15 @@ _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
 class LogWriter:
     """Sends records to partitions of our topics and hears of their acks. Not thread-safe but for `poll`.
 
-    Acknowledgements are delivered by `poll` and `flush`, in the thread that calls them.
+    Acknowledgements are delivered by `poll` and `flush`, in the thread that calls them. `full_wait_s`: how long `send` waits for
+    room in a full queue, as long as for an acknowledgement where it is not given.
     """
 
-    def __init__(self, kafka: str, topic_prefix: str = "", *, ack_timeout_s: float = 30.0, linger_ms: int = 5) -> None:
+    def __init__(self, kafka: str, topic_prefix: str = "", *, ack_timeout_s: float = 30.0, linger_ms: float = 5, full_wait_s: float | None = None) -> None:
         self.kafka = kafka
         self.prefix = topic_prefix
         self._timeout_s = ack_timeout_s
+        self._full_wait_s = ack_timeout_s if full_wait_s is None else full_wait_s
         self._partitions: dict[str, int] = {}
         self._producer = Producer(_settings(kafka, ack_timeout_s, linger_ms))
 
@@ -43,16 +45,19 @@ class LogWriter:
             raise TopicMissingError(f"topic {name} does not exist at {self.kafka}: run `holdfast topics create`")
         return self._partitions[name]
 
-    def send(self, topic: Topic, partition: int, key: bytes | None, value: bytes, on_ack: OnAck) -> None:
-        """Queue one record; waits while the queue is full. Raises RecordTooLargeError or BrokerUnavailableError at once."""
+    def send(self, topic: Topic, partition: int, key: bytes | None, value: bytes, on_ack: OnAck, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        """Queue one record; waits while the queue is full. A name may stand in `headers` more than once.
+
+        Raises RecordTooLargeError or BrokerUnavailableError at once.
+        """
         name = topic.named(self.prefix)
-        size = len(value) + len(key or b"") + RECORD_OVERHEAD
+        size = len(value) + len(key or b"") + sum(len(name) + len(said) + 4 for name, said in headers) + RECORD_OVERHEAD
         if size > topic.max_message_bytes:
             raise RecordTooLargeError(f"a record of {len(value):,} bytes for topic {name}, which takes {topic.max_message_bytes:,}: send less at once")
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self._full_wait_s
         while True:
             try:
-                self._producer.produce(name, value, key, partition, on_delivery=self._reporter(name, on_ack))
+                self._producer.produce(name, value, key, partition, on_delivery=self._reporter(name, on_ack), headers=list(headers) or None)
                 return
             except BufferError:
                 self._wait_for_room(deadline)
@@ -76,7 +81,7 @@ class LogWriter:
 
     def _wait_for_room(self, deadline: float) -> None:
         if time.monotonic() > deadline:
-            raise BrokerUnavailableError(f"the queue has been full for {self._timeout_s:.0f} s: {self.kafka} takes nothing")
+            raise BrokerUnavailableError(f"the queue has been full for {self._full_wait_s:g} s: {self.kafka} takes nothing")
         self._producer.poll(0.05)
 
     def _reporter(self, name: str, on_ack: OnAck) -> Callable[[KafkaError | None, Message], None]:
@@ -99,7 +104,7 @@ class LogWriter:
         return PublishError(f"{self.kafka} refused a record for {name} ({error.name()}: {error.str()}): {again}")
 
 
-def _settings(kafka: str, ack_timeout_s: float, linger_ms: int) -> dict[str, Any]:
+def _settings(kafka: str, ack_timeout_s: float, linger_ms: float) -> dict[str, Any]:
     return {
         "bootstrap.servers": kafka,
         "enable.idempotence": True,

@@ -78,7 +78,7 @@ class OrderProducer:
     def command(self, command: StockCommand | OrderCommand) -> Future[Ack]:
         """Queue a command about a product (restock, write-off, ...) or an order (cancel, ship, return)."""
         is_stock = isinstance(command, StockCommand)
-        key, value = _stock_record(command) if isinstance(command, StockCommand) else _order_record(command)
+        key, value = stock_command_record(command) if isinstance(command, StockCommand) else order_command_record(command)
         topic = STOCK_COMMANDS if is_stock else ORDER_COMMANDS
         with self._lock:
             count = self._open().partitions(topic)
@@ -190,7 +190,8 @@ def _items(order: Order) -> list[LineItem]:
     ]
 
 
-def _stock_record(command: StockCommand) -> tuple[bytes, bytes]:
+def stock_command_record(command: StockCommand) -> tuple[bytes, bytes]:
+    """Return key and value of a command about a product; raises InvalidRequestError."""
     check_stock_command(command)
     value = _encode_stock_command(
         {
@@ -201,7 +202,8 @@ def _stock_record(command: StockCommand) -> tuple[bytes, bytes]:
     return command.product_id.encode(), value
 
 
-def _order_record(command: OrderCommand) -> tuple[bytes, bytes]:
+def order_command_record(command: OrderCommand) -> tuple[bytes, bytes]:
+    """Return key and value of a command about an order; raises InvalidRequestError."""
     check_order_command(command)
     value = _encode_order_command(
         {

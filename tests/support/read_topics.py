@@ -35,10 +35,10 @@ def _messages(kafka: str, name: str, partitions: int) -> dict[int, list[Message]
     return found
 
 
-def lines_of(kafka: str, prefix: str) -> list[tuple[int, dict[str, Any]]]:
+def lines_of(kafka: str, prefix: str, partitions: int = PARTITIONS) -> list[tuple[int, dict[str, Any]]]:
     """Return (partition, fields) of every order line in `orders`, of either kind of record."""
     found = []
-    for partition, _, record in read_all(kafka, ORDERS.named(prefix)):
+    for partition, _, record in read_all(kafka, ORDERS.named(prefix), partitions):
         columns = {k: v if record.name == "OrderLines" else [v] for k, v in record.value.items()}
         found += [(partition, {k: v[i] for k, v in columns.items()}) for i in range(record.size)]
     return found

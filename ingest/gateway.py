@@ -1,0 +1,160 @@
+"""The gateway: every route, what is opened at the start, and what happens around each request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Final
+
+from ingest.errors import IngestError
+from ingest.followers import Follower, pick_movements, pick_outcome
+from ingest.http import batch, health, order_commands, orders, stock
+from ingest.http.access import AccessLog, Line
+from ingest.http.config import GatewaySettings
+from ingest.http.errors import Problem, ProblemType, problem_of
+from ingest.http.idempotency import NoStore
+from ingest.http.messages import Answer, Request, Streamed
+from ingest.http.metrics import Figures, registry_of
+from ingest.http.owners import Owners
+from ingest.http.routes import Route, RouteTable
+from ingest.http.seams import Authorize, Caller, Everybody, Idempotency, Reads, Throttle, Unlimited
+from ingest.http.shedding import Fill, shed
+from ingest.id_blocks import IdBlocks
+from ingest.log_writer import LogWriter
+from ingest.order_ids import OrderIds
+from ingest.order_log import OrderLog
+from schemas.topics import ORDER_OUTCOMES, STOCK_DECISIONS
+
+log = logging.getLogger(__name__)
+
+ROUTES: Final = (*orders.ROUTES, *batch.ROUTES, *order_commands.ROUTES, *stock.ROUTES, *health.ROUTES)
+LINGER_MS: Final = 1.0
+"""Lines have gathered before they are sent; librdkafka need not wait for more."""
+NOBODY: Final = Caller(None, frozenset())
+
+
+class Gateway:
+    """What handlers work with. Made and closed in the event loop's thread."""
+
+    def __init__(self, settings: GatewaySettings, loop: asyncio.AbstractEventLoop) -> None:
+        self.settings = settings
+        kafka, prefix = settings.kafka, settings.topic_prefix
+        self._writer = LogWriter(kafka, prefix, ack_timeout_s=settings.gateway_ack_timeout, linger_ms=LINGER_MS, full_wait_s=0)
+        self.log = OrderLog(self._writer, loop)
+        self._ids = OrderIds(settings.mysql.get_secret_value())
+        self.ids = IdBlocks(self._ids)
+        self.outcomes = Follower(kafka, ORDER_OUTCOMES.named(prefix), pick_outcome, loop)
+        self.movements = Follower(kafka, STOCK_DECISIONS.named(prefix), pick_movements, loop)
+        self.owners = Owners()
+        self.authorize: Authorize = Everybody()
+        self.throttle: Throttle = Unlimited()
+        self.idempotency: Idempotency = NoStore()
+        self.reads: Reads | None = None
+        self.table = RouteTable(ROUTES)
+        self.access = AccessLog(settings.gateway_access_log, loop)
+        self.figures = _figures(self.log, self.access)
+        self.registry = registry_of(self.figures)
+        self.stopping = asyncio.Event()
+
+    async def open(self) -> None:
+        """Open what needs the event loop to be running; raises IngestError."""
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer one request, whatever comes; count it and log it."""
+        began, name, error = time.perf_counter(), "none", ""
+        request.caller = NOBODY
+        self.figures.in_hand += 1
+        try:
+            route, request.params = self.table.find(request.method, request.path)
+            name = route.name
+            answer = await self._admitted(route, request)
+        except Problem as problem:
+            answer, error = problem.response(request.trace.trace_id), problem.kind.name
+        except IngestError as fault:
+            answer, error = problem_of(fault).response(request.trace.trace_id), f"{type(fault).__name__}: {fault}"
+        except Exception as fault:
+            log.exception("trace %s: %s %s failed", request.trace.trace_id, request.method, request.path)
+            answer, error = Problem(ProblemType.INTERNAL, "see the gateway's log").response(request.trace.trace_id), type(fault).__name__
+        if isinstance(answer, Streamed):
+            return replace(answer, pieces=self._until_sent(answer.pieces, request, name, answer.status, began))
+        self._note(request, name, answer.status, began, error)
+        return answer
+
+    async def unready(self) -> str:
+        """Return why no orders can be taken now, or nothing."""
+        if self.stopping.is_set():
+            return "this gateway is stopping"
+        if self.shed_after() is not None:
+            return "the brokers do not acknowledge"
+        try:
+            await self.ids.take(1)
+        except IngestError:
+            return "no order ID can be given out"
+        return ""
+
+    def shed_after(self) -> float | None:
+        """Return after how many seconds to come back, None while there is room."""
+        return shed(Fill(self.log.unacknowledged_bytes, self.log.oldest_s()), self.settings.gateway_queue_bytes)
+
+    async def close(self) -> None:
+        """Wait for what is due, then let go of everything."""
+        if not await self.log.drain(self.settings.gateway_ack_timeout):
+            log.warning("some records are not acknowledged: their requests were not answered")
+        await asyncio.gather(self.outcomes.close(), self.movements.close())
+        await asyncio.to_thread(self._writer.flush, 1.0)
+        self.ids.close()
+        await asyncio.to_thread(self._ids.close)
+        self.access.close()
+
+    async def _admitted(self, route: Route, request: Request) -> Answer:
+        if not route.scopes:
+            return await route.handler(self, request)
+        request.caller = await self.authorize(request)
+        request.caller.check_scopes(route.scopes)
+        admission = await self.throttle(request.caller, 1)
+        if admission.retry_after_s is not None:
+            detail = "this key or user has made more requests than it may"
+            raise Problem(ProblemType.TOO_MANY_REQUESTS, detail, headers=admission.headers, retry_after_s=admission.retry_after_s)
+        if route.sheds and (after_s := self.shed_after()) is not None:
+            raise Problem(ProblemType.OVERLOADED, "the way into the log is nearly full", headers=admission.headers, retry_after_s=after_s)
+        try:
+            answer = await route.handler(self, request)
+        except Problem as problem:
+            problem.headers = [*problem.headers, *admission.headers]
+            raise
+        if admission.headers:
+            answer.headers = [*answer.headers, *admission.headers]
+        return answer
+
+    async def _until_sent(self, pieces: AsyncIterator[bytes], request: Request, name: str, status: int, began: float) -> AsyncIterator[bytes]:
+        error = "client went away"
+        try:
+            async for piece in pieces:
+                yield piece
+            error = ""
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
+            self._note(request, name, status, began, error)
+
+    def _note(self, request: Request, name: str, status: int, began: float, error: str) -> None:
+        seconds = time.perf_counter() - began
+        self.figures.in_hand -= 1
+        self.figures.count(name, status, seconds)
+        caller = request.caller
+        line = Line(
+            time.time(), request.method, request.path, status, seconds * 1000, request.trace.trace_id, request.client, caller.key_id, caller.user or "", error
+        )
+        self.access.write(line)
+
+
+def _figures(order_log: OrderLog, access: AccessLog) -> Figures:
+    figures = Figures()
+    figures.counters["holdfast_gateway_lines_sent", "Order lines sent to the log."] = lambda: order_log.lines_sent
+    figures.counters["holdfast_gateway_records_sent", "Records sent to the log."] = lambda: order_log.records_sent
+    figures.counters["holdfast_gateway_access_lines_lost", "Lines of the access log that could not be written."] = lambda: access.lost
+    figures.gauges["holdfast_gateway_unacknowledged_bytes", "Bytes sent and not yet acknowledged."] = lambda: order_log.unacknowledged_bytes
+    figures.gauges["holdfast_gateway_oldest_unacknowledged_seconds", "Age of the oldest of them."] = order_log.oldest_s
+    return figures

@@ -1,0 +1,119 @@
+"""The gateway as a process: Granian inside our own event loop, signals, the run file."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+
+import structlog
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from ingest.errors import ConfigError
+from ingest.gateway import Gateway
+from ingest.http.config import GatewaySettings
+from ingest.http.rsgi import RsgiApp
+
+BACKLOG = 2_048
+CONNECTIONS = 65_536
+"""Requests that the server hands on at once; how many we take is decided by shedding."""
+BUFFER = 65_536
+"""Bytes of a request's head at most."""
+
+
+def run(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what is in hand; raises IngestError when it cannot start."""
+    set_up_logging()
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    loop = asyncio.get_running_loop()
+    gateway = Gateway(settings, loop)
+    await gateway.open()
+    _collect_seldom()
+    app = RsgiApp(gateway.answer, settings.gateway_max_body, settings.gateway_body_timeout)
+    server = _server(settings, app)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stopping.set)
+    try:
+        serving = asyncio.ensure_future(server.serve())
+        with RunFile(settings):
+            await asyncio.wait({serving, asyncio.ensure_future(gateway.stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            raise _no_start(settings, serving.exception())
+        server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait({serving}, timeout=settings.gateway_drain)
+    finally:
+        app.watching.cancel()
+        await gateway.close()
+
+
+def _collect_seldom() -> None:
+    """What is here now stays; a request leaves no cycles behind, so looking for them after every 700 new objects is in vain."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def _server(settings: GatewaySettings, app: RsgiApp) -> Server:
+    return Server(
+        app,
+        address=settings.gateway_host,
+        port=settings.gateway_port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=CONNECTIONS,
+        log_enabled=False,
+        http1_settings=HTTP1Settings(header_read_timeout=int(settings.gateway_header_timeout * 1000), max_buffer_size=BUFFER),
+    )
+
+
+def _no_start(settings: GatewaySettings, error: BaseException | None) -> ConfigError:
+    return ConfigError(f"cannot listen on {settings.gateway_host}:{settings.gateway_port}: {error}. Set HOLDFAST_GATEWAY_HOST and HOLDFAST_GATEWAY_PORT")
+
+
+class RunFile:
+    """`<run dir>/gateway-<pid>.json`: {"kind": "gateway", "pid", "url", "partitions": {}}, gone when the process ends well."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        folder: Path | None = settings.run_dir
+        self._path = folder / f"gateway-{os.getpid()}.json" if folder else None
+        self._url = settings.address
+
+    def __enter__(self) -> RunFile:
+        if self._path:
+            partial = self._path.with_suffix(".partial")
+            partial.write_text(json.dumps({"kind": "gateway", "pid": os.getpid(), "url": self._url, "partitions": {}}))
+            partial.replace(self._path)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._path:
+            self._path.unlink(missing_ok=True)
+
+
+def set_up_logging() -> None:
+    """One JSON object a line, to stderr, as the access log; tracebacks without local variables, passwords among them."""
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso")],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
