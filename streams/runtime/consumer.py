@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
-from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as KafkaTP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
 import failpoints
 from streams.runtime.batch import Batch
+from streams.runtime.membership import commit_as, membership_of
 from streams.runtime.tasks import Tasks
 
 log = structlog.get_logger("holdfast.runtime")
@@ -131,10 +131,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def _commit_in_thread(self, moved: dict[TP, int]) -> None:
         consumer = self._thread._consumer
+        member = membership_of(consumer._coordinator)
         mine = consumer.assignment()
-        offsets = {KafkaTP(*tp): OffsetAndMetadata(offset, "") for tp, offset in moved.items() if KafkaTP(*tp) in mine}
+        offsets = {KafkaTP(*tp): offset for tp, offset in moved.items() if KafkaTP(*tp) in mine}
         if offsets:
-            await consumer.commit(offsets)
+            await commit_as(member, consumer._coordinator, offsets)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's own stall warnings look at its fetcher, which is idle here; runtime/watchdog.py watches the tasks."""
