@@ -21,8 +21,8 @@ from ingest.order_ids import OrderIds, clock_ms
 from ingest.retail_file import RetailFile
 from ingest.retail_rows import is_service
 from ingest.sender import Sender
-from ingest.taken import PATIENCE_S, QUIET_S, wait_until_quiet, wait_until_taken
-from schemas.topics import ORDER_OUTCOMES
+from ingest.settled import QUIET_S, wait_until_settled
+from ingest.taken import PATIENCE_S, wait_until_taken
 
 DEFAULT_SOURCE: Final = "online-retail"
 DEFAULT_SHARE: Final = Decimal("0.9")
@@ -162,7 +162,7 @@ class _Run:
         """Send the returns once the orders are decided and, where a warehouse works, shipped; a second time they change nothing."""
         if returns:
             self._listen("settling", 0, 1)
-            wait_until_quiet(self._config.kafka, self._config.topic_prefix, ORDER_OUTCOMES, self._wish.quiet_s)
+            wait_until_settled(self._config.kafka, self._config.topic_prefix, self._wish.quiet_s)
             self._listen("settling", 1, 1)
         for at in range(0, len(returns), CHUNK_ROWS):
             sender.send_chunk(Chunk(rows, list(returns[at : at + CHUNK_ROWS])))

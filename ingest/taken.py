@@ -1,4 +1,4 @@
-"""Waits for what the pipeline does with what was sent: the stock agent's committed offsets, and outcomes that come to rest."""
+"""Waits until the stock agent has taken what was sent: its group's committed offsets."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ingest.errors import BrokerUnavailableError, LoadError
-from schemas.topics import STOCK_COMMANDS, Topic
+from schemas.topics import STOCK_COMMANDS
 
 PATIENCE_S: Final = 60.0
 """How long nothing may move before we say that no worker is running."""
-QUIET_S: Final = 2.0
-"""How long nothing new must come for a topic to be at rest."""
-SETTLE_S: Final = 600.0
-"""Longest wait for that: beside live traffic there is no rest, and what comes early has its defined answer too."""
 _EVERY_S: Final = 0.1
 
 
@@ -55,25 +51,3 @@ def _nobody(group: str, topic: str, left: list[int], patience_s: float) -> str:
         f"no worker is running: for {patience_s:g} s consumer group {group} has taken nothing of {topic} (partitions {where}). "
         "Start one (`holdfast up` or `holdfast worker`) and run the same command again: it goes on from here"
     )
-
-
-def wait_until_quiet(kafka: str, prefix: str, topic: Topic, quiet_s: float = QUIET_S) -> None:
-    """Return once `topic` has not grown for `quiet_s`, or after SETTLE_S; raises BrokerUnavailableError."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"{prefix}holdfast.quiet", "enable.auto.commit": False, "log_level": 2})
-    try:
-        began = moved_at = time.monotonic()
-        seen = _ends(consumer, topic.named(prefix))
-        while time.monotonic() - moved_at < quiet_s and time.monotonic() - began < SETTLE_S:
-            time.sleep(_EVERY_S)
-            before, seen = seen, _ends(consumer, topic.named(prefix))
-            moved_at = time.monotonic() if seen != before else moved_at
-    finally:
-        consumer.close()
-
-
-def _ends(consumer: Consumer, topic: str) -> list[int]:
-    try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        return [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions]
-    except KafkaException as error:
-        raise BrokerUnavailableError(f"the brokers do not say how far {topic} is: {error.args[0].str()}. Run the same command again") from error

@@ -67,7 +67,7 @@ def load(*, file: Path, opening_stock: Decimal | None, rate: float | None, dry: 
     Invoices become orders, credit notes (C...) returns, the shop's own corrections write-offs and finds; what is none of
     these goes to the dead letters. Prices become pence, half a penny rounded up. Services and fees become untracked products;
     the other products get their opening stock first, and the load waits until the stock agent has taken it. The returns are sent
-    last, once no more outcomes come: in the shop, months lay between an order and its return.
+    last, once the orders are decided and, where a warehouse works, shipped: in the shop, months lay between an order and its return.
 
     Order IDs are bound to the invoice numbers, so a load that was killed goes on where the brokers had everything, and one that is
     done sends nothing when run again. The exit code is 2 for a file or flag that cannot be used, 1 if the load stopped on the way.
