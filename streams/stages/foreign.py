@@ -62,15 +62,19 @@ def _results(value: Mapping[str, Any], place: Place) -> str | None:
     pairs = set(zip(value["kind"], value["result"], strict=True))
     unknown = next((f"kind {kind} with result {result} is none" for kind, result in pairs if not is_payment_answer(kind, result)), None)
     below = (_below(least, name, value[name]) for name, least in (("order_id", 1), ("attempt", 1), ("amount", 0)))
-    return unknown or next(filter(None, below), None) or _misplaced(value["order_id"], place)
+    return unknown or next(filter(None, below), None) or _too_often(value["attempt"]) or _misplaced(value["order_id"], place)
 
 
 def _requests(value: Mapping[str, Any], place: Place) -> str | None:
     pairs = set(zip(value["kind"], value["sequence"], strict=True))
     unknown = next((f"kind {kind} with sequence {sequence} is none" for kind, sequence in pairs if not is_request(kind, sequence)), None)
     below = next(filter(None, (_below(1, name, value[name]) for name in ("order_id", "attempt", "amount"))), None)
-    last = max(value["attempt"], default=1)
-    return unknown or below or (f"attempt {last} is beyond {MAX_ATTEMPT}" if last > MAX_ATTEMPT else None) or _misplaced(value["order_id"], place)
+    return unknown or below or _too_often(value["attempt"]) or _misplaced(value["order_id"], place)
+
+
+def _too_often(attempts: Sequence[int]) -> str | None:
+    last = max(attempts, default=1)
+    return f"attempt {last} is beyond {MAX_ATTEMPT}" if last > MAX_ATTEMPT else None
 
 
 def _below(least: int, what: str, numbers: Sequence[int]) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 from schemas import codec
 from schemas.outcomes import MAX_ORDER_ID, Refusal
 from schemas.topics import PAYMENT_RESULTS, STOCK_DECISIONS, Topic
+from streams.domain.payment import MAX_ATTEMPT
 from streams.runtime.records import Place
 from streams.stages import foreign
 from streams.stages.stock import StockStage
@@ -35,6 +36,7 @@ FOREIGN: dict[str, tuple[Topic, dict[str, Any]]] = {
     "less money than none": (PAYMENT_RESULTS, results({"order_id": ID, "amount": -1})),
     "money of no order": (PAYMENT_RESULTS, results({"order_id": 0})),
     "attempt 0": (PAYMENT_RESULTS, results({"order_id": ID, "attempt": 0})),
+    "an attempt that nobody makes": (PAYMENT_RESULTS, results({"order_id": ID, "attempt": MAX_ATTEMPT + 1})),
     "money of another partition's order": (PAYMENT_RESULTS, results({"order_id": order_at(2)})),
 }
 NAMES = {STOCK_DECISIONS: "StockDecisions", PAYMENT_RESULTS: "PaymentResults"}
