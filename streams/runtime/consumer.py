@@ -18,11 +18,12 @@ from faust.types import TP, Message
 
 import failpoints
 from streams.runtime.batch import Batch
-from streams.runtime.membership import commit_as, membership_of
+from streams.runtime.membership import commit_as, leave, membership_of
 from streams.runtime.tasks import Tasks
 
 log = structlog.get_logger("holdfast.runtime")
 COMMIT_SECONDS: Final = 10.0
+LEAVE_SECONDS: Final = 2.0
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
@@ -136,6 +137,16 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         offsets = {KafkaTP(*tp): offset for tp, offset in moved.items() if KafkaTP(*tp) in mine}
         if offsets:
             await commit_as(member, consumer._coordinator, offsets)
+
+    async def leave_group(self) -> None:
+        """Give the partitions back now: without this the group waits out the session of a worker whose stop hangs."""
+        try:
+            await asyncio.wait_for(self._thread.call_thread(self._leave_in_thread), LEAVE_SECONDS)
+        except Exception as error:
+            log.info("the group was not left", error=repr(error))
+
+    async def _leave_in_thread(self) -> None:
+        await leave(self._thread._consumer._coordinator)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's own stall warnings look at its fetcher, which is idle here; runtime/watchdog.py watches the tasks."""

@@ -26,6 +26,8 @@ RETRY_SECONDS: Final = 0.5
 STOP_SECONDS: Final = 10.0
 """A worker told to stop ends within this time: Faust's own stop can wait for a rebalance for ever. What is not committed by
 then is read again by whoever takes over, as after a kill."""
+TIDY_SECONDS: Final = 2.0
+"""And within this time once its tasks are closed and the group is left: nothing is left to lose."""
 
 
 class BatchApp(faust.App):  # type: ignore[misc]
@@ -43,9 +45,7 @@ class BatchApp(faust.App):  # type: ignore[misc]
         """Make none: the rows are in the changelogs, and a full disk is no reason not to start."""
 
     async def stop(self) -> None:
-        bound = threading.Timer(STOP_SECONDS, os._exit, (0,))
-        bound.daemon = True
-        bound.start()
+        _end_within(STOP_SECONDS)
         await super().stop()
 
 
@@ -65,13 +65,21 @@ def _follow_assignment(app: faust.App, tasks: Tasks) -> None:
     async def on_flow_resumes(_app: Any, **_: Any) -> None:
         tasks.drop_waiting()
 
-    async def on_shutdown(_app: Any, **_: Any) -> None:
+    async def on_shutdown(app: Any, **_: Any) -> None:
         await tasks.close()
+        await app.consumer.leave_group()
+        _end_within(TIDY_SECONDS)
 
     app.on_partitions_revoked.connect(on_revoked, weak=False)
     app.on_partitions_assigned.connect(on_assigned, weak=False)
     app.on_rebalance_complete.connect(on_flow_resumes, weak=False)
     app.on_before_shutdown.connect(on_shutdown, weak=False)
+
+
+def _end_within(seconds: float) -> None:
+    bound = threading.Timer(seconds, os._exit, (0,))
+    bound.daemon = True
+    bound.start()
 
 
 def _allow_files() -> None:

@@ -1,4 +1,4 @@
-"""Offset commits that leave the membership of the group alone: a hint to the group, and a question to it.
+"""What a worker says to its group: offset commits that leave its membership alone (a hint, a question), and a goodbye that does not wait.
 
 aiokafka's own commit resets the member on every answer of another generation. Its commits share a connection with its
 JoinGroup, and a broker answers a connection in order: a commit sent while the group is joined is looked at when the new
@@ -44,3 +44,10 @@ async def commit_as(member: Membership, coordinator: Any, offsets: Mapping[Topic
     refused = {errors.for_code(code).__name__ for _topic, partitions in answer.topics for _partition, code in partitions if code}
     if refused:
         raise NotTakenError(", ".join(sorted(refused)))
+
+
+async def leave(coordinator: Any) -> None:
+    """Leave the group and stay out of it. aiokafka's own way out waits for a join under way, which may wait for us."""
+    if not coordinator._closing.done():
+        coordinator._closing.set_result(None)
+    await coordinator._maybe_leave_group()

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from streams.runtime.membership import Membership, NotTakenError, commit_as, membership_of
+from streams.runtime.membership import Membership, NotTakenError, commit_as, leave, membership_of
 
 pytestmark = pytest.mark.live
 
@@ -74,5 +74,19 @@ def test_nothing_is_asked_while_the_group_is_joined(kafka: str, topic: str) -> N
             consumer._coordinator.request_rejoin()
             with pytest.raises(NotTakenError, match="rebalancing"):
                 membership_of(consumer._coordinator)
+
+    asyncio.run(run())
+
+
+def test_who_leaves_is_out_for_good_and_the_others_have_everything(kafka: str, topic: str) -> None:
+    async def run() -> None:
+        async with member(kafka, topic) as staying, member(kafka, topic) as leaving:
+            both = membership_of(leaving._coordinator)
+            leaving._coordinator.request_rejoin()
+            await leave(leaving._coordinator)
+            await other_than(staying, both)
+            assert staying.assignment() == {TopicPartition(topic, 0), TopicPartition(topic, 1)}
+            with pytest.raises(NotTakenError):
+                membership_of(leaving._coordinator)
 
     asyncio.run(run())
