@@ -12,8 +12,8 @@ from tests.faults.probes import PLACES, Probes
 from tests.faults.silence import answered
 from tests.faults.site import Site
 
-AGAIN_S: Final = 120.0
-"""So long the pipeline may take to answer again after whatever happened."""
+AGAIN_S: Final = 300.0
+"""So long the pipeline may take to answer again after whatever happened: after minutes of mixed faults a queue of payments has to be worked off."""
 DRAIN_S: Final = 240.0
 TICK_S: Final = 0.2
 
