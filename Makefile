@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 DATA ?= data/online-retail-sample.csv.xz
 PYTEST_FLAGS ?=
 MINUTES ?= 30
+BENCH_FLAGS ?=
 SEED ?=
 APT_INSTALL := apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends
 
@@ -45,8 +46,8 @@ test: lint ## everything, on real servers that the tests start themselves
 test-long: $(READY) ## the tests marked long: each fault by itself, minutes of them
 	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
 
-bench: $(READY) ## the measurements, on servers of their own
-	$(BIN)/python -m bench
+bench: $(READY) ## ours and every peer on the same work, servers of its own (BENCH_FLAGS=--quick: whether it all runs)
+	$(BIN)/python -m bench $(BENCH_FLAGS)
 
 faults: $(READY) ## faults against a running pipeline under load, then the audit (MINUTES=30, SEED=n repeats a run)
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

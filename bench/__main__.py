@@ -1,54 +1,163 @@
-"""Run every bench on servers of its own, and print one JSON object with what each saw: `make bench`."""
+"""`make bench`: ours and every peer on the same work, alternating, into bench/results.json and docs/performance.md."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
-BENCHES = {
-    "stock_alone": ("bench.stock_alone",),
-    "stock_alone_90_percent_on_10_products": ("bench.stock_alone", "--hot", "10"),
-    "stock_alone_columns_of_100": ("bench.stock_alone", "--per-record", "100"),
-    "latency_1000_per_s_2_partitions": ("bench.latency", "--rate", "1000", "--partitions", "2"),
-    "latency_1000_per_s_8_partitions": ("bench.latency", "--rate", "1000", "--partitions", "8"),
-    "recovery_1m_rows": ("bench.recovery",),
-}
+from bench import report
+from bench.contenders import CONTENDERS
+from bench.others import measure_other
+from bench.plan import Part, chosen, orders_of, parts, schedule
+from bench.processes import machine
+from bench.run import measure
+from bench.servers import Servers, servers
+from bench.work import MIXES, Work
+
+ROOT: Final = Path(__file__).parents[1]
+SAMPLE: Final = ROOT / "data" / "online-retail-sample.csv.xz"
+RESULTS: Final = Path(__file__).with_name("results.json")
+SCRATCH: Final = ROOT / ".holdfast" / "bench.json"
+"""Of what is no measurement of everything."""
+PAGE: Final = ROOT / "docs" / "performance.md"
+QUICK_ORDERS: Final = 100_000
+WARM_UP_ORDERS: Final = 400_000
 
 
-def run(module: str, *options: str) -> dict[str, object]:
-    """Run one bench as its own process; its last line is its result."""
-    done = subprocess.run([sys.executable, "-m", module, *options], check=True, stdout=subprocess.PIPE)
-    result: dict[str, object] = json.loads(done.stdout.decode().strip().splitlines()[-1])
-    return result
+@dataclass
+class Session:
+    """One call of the bench: what it was asked, and the raw rounds so far."""
+
+    options: dict[str, Any]
+    output: Path
+    page: Path | None
+    data: Path
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    machine: dict[str, Any] = field(default_factory=machine)
+
+    def has(self, number: int, part: Part) -> bool:
+        """Whether an earlier call measured this already."""
+        return any(r["part"] == part.name and r["round"] == number and not r.get("error") and r.get("right", True) for r in self.rounds)
+
+    def note(self, measured: dict[str, Any]) -> None:
+        """Keep a round and write everything known so far."""
+        self.rounds = [r for r in self.rounds if (r["part"], r["round"]) != (measured["part"], measured["round"])] + [measured]
+        self.save()
+
+    def save(self) -> dict[str, Any]:
+        found = report.document(self.machine, self.options, self.rounds)
+        report.write(self.output, found)
+        if self.page:
+            report.put_table(self.page, report.table(found, parts()))
+        return found
 
 
-def holdfast(*command: str) -> None:
-    """Run one `holdfast` command."""
-    subprocess.run([sys.executable, "-m", "holdfast", *command], check=True, stdout=subprocess.DEVNULL)
+def run_part(part: Part, number: int, session: Session, with_servers: Servers) -> dict[str, Any]:
+    """Run one part; one that fails is named in its round, and the rest goes on."""
+    noted: dict[str, Any] = {"part": part.name, "round": number, "at": int(time.time())}
+    try:
+        if part.contender is None or part.mix is None:
+            return noted | measure_other(part.name, session.options, session.data, session.rounds, with_servers)
+        work = Work(part.mix, orders_of(part, session.options["orders"]))
+        return noted | measure(part.contender, work, session.options["partitions"], with_servers)
+    except Exception as error:
+        traceback.print_exc()
+        return noted | {"error": f"{type(error).__name__}: {error}"[:2_000]}
 
 
-@click.command()
-@click.option("--only", multiple=True, type=click.Choice(sorted(BENCHES)), help="run only these")
-def main(only: tuple[str, ...]) -> None:
-    """Measure on this machine; timings are noisy, so compare figures of one run with each other."""
-    results: dict[str, object] = {"cores": os.cpu_count()}
-    with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as home:
-        os.environ.setdefault("HOLDFAST_CACHE", str(Path.cwd() / ".holdfast" / "cache"))
-        os.environ["HOLDFAST_HOME"] = home
-        holdfast("up", "--servers-only")
-        try:
-            for name in only or BENCHES:
-                click.echo(f"{name} ...", err=True)
-                results[name] = run(*BENCHES[name])
-        finally:
-            holdfast("down", "--wipe")
-    click.echo(json.dumps(results))
+def said(measured: Mapping[str, Any]) -> str:
+    """Return one line of progress."""
+    if measured.get("error"):
+        return "FAILED: " + str(measured["error"]).partition("\n")[0][:160]
+    rate = f"{measured['per_s']:,.0f}/s " if "per_s" in measured else ""
+    rest = {k: v for k, v in measured.items() if k in ("p99_ms", "rows_per_s", "bytes_per_row", "drain_s")}
+    return f"{rate}{rest or ''} {measured.get('verdict', '')}".strip()
+
+
+def warm_up(session: Session, with_servers: Servers) -> None:
+    """Let the broker compile its code before anything counts."""
+    work = Work(MIXES["uniform"], min(WARM_UP_ORDERS, session.options["orders"]))
+    try:
+        measure(CONTENDERS["bare_loop_2"], work, session.options["partitions"], with_servers)
+    except Exception as error:
+        click.echo(f"the warm-up failed, going on: {error}", err=True)
+
+
+def go(session: Session, wanted: tuple[Part, ...]) -> None:
+    """Run what is not there yet."""
+    waiting = [(number, part) for number, part in schedule(wanted, session.options["rounds"]) if not session.has(number, part)]
+    if not waiting:
+        return
+    with servers() as with_servers:
+        warm_up(session, with_servers)
+        for i, (number, part) in enumerate(waiting, 1):
+            click.echo(f"[{i}/{len(waiting)}] round {number}: {part.name} ... ", err=True, nl=False)
+            measured = run_part(part, number, session, with_servers)
+            session.note(measured)
+            click.echo(said(measured), err=True)
+
+
+def earlier(output: Path, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rounds of an earlier call; raises UsageError where it was asked for other work."""
+    found = report.read(output)
+    before = {name: value for name, value in found.get("options", options).items() if name != "rounds"}
+    if before != {name: value for name, value in options.items() if name != "rounds"}:
+        raise click.UsageError(f"{output} is of other work ({before}): give the same options, or leave --resume out")
+    rounds: list[dict[str, Any]] = found.get("rounds", [])
+    return rounds
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", multiple=True, metavar="PART", help="Run only these parts; `*` stands for anything, a program's name for all its mixes.")
+@click.option("--list", "listed", is_flag=True, help="Name the parts and stop.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--orders", type=click.IntRange(2_000), default=1_000_000, show_default=True, help="Orders per run; slow programs get a share.")
+@click.option("--partitions", type=click.IntRange(1, 64), default=8, show_default=True)
+@click.option("--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=SAMPLE, help="The real file of the whole path.")
+@click.option("--quick", is_flag=True, help=f"One round of {QUICK_ORDERS:,} orders: whether everything runs, no measurement.")
+@click.option("--resume", is_flag=True, help="Keep what the last call measured; run what is missing or failed.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="By default bench/results.json; .holdfast/bench.json with --quick or --only.")
+@click.option("--page/--no-page", default=None, help="Write the table into docs/performance.md; by default when bench/results.json is written.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object at the end.")
+def main(
+    only: tuple[str, ...],
+    listed: bool,
+    rounds: int,
+    orders: int,
+    partitions: int,
+    data: Path,
+    quick: bool,
+    resume: bool,
+    output: Path | None,
+    page: bool | None,
+    as_json: bool,
+) -> None:
+    """Measure Holdfast and its peers on servers of their own; every outcome is checked. The exit code is 1 if a part failed or was wrong."""
+    if listed:
+        click.echo("\n".join(part.name for part in parts()))
+        return
+    try:
+        wanted = chosen(only)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    options: dict[str, Any] = {"orders": QUICK_ORDERS if quick else orders, "partitions": partitions, "rounds": 1 if quick else rounds, "data": data.name}
+    official = not quick and not only
+    target = output or (RESULTS if official else SCRATCH)
+    target.parent.mkdir(exist_ok=True)
+    session = Session(options, target, PAGE if (official if page is None else page) else None, data)
+    session.rounds = earlier(target, options) if resume else []
+    go(session, wanted)
+    found = session.save()
+    click.echo(json.dumps(found) if as_json else report.table(found, parts()))
+    sys.exit(0 if all(session.has(number, part) for number, part in schedule(wanted, options["rounds"])) else 1)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from typing import Any
 import click
 from confluent_kafka import Producer
 
+from bench.topics import put
+from bench.work import COLUMNS
 from schemas import codec
 from schemas.outcomes import StockCommandKind
 from schemas.partitions import product_partition
 from schemas.topics import ORDERS, STOCK_COMMANDS
 from streams.config import settings
-
-COLUMNS = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at")
 
 
 def order_lines(orders: int, products: int, hot: int, seed: int = 1) -> Any:
@@ -40,21 +40,12 @@ def restock(producer: Producer, products: int, units: int) -> None:
         put(producer, STOCK_COMMANDS.named(config.topic_prefix), value, product.encode(), product_partition(product, config.partitions))
 
 
-def put(producer: Producer, topic: str, value: bytes, key: bytes | None, partition: int) -> None:
-    """Produce one record, waiting for room in the producer's queue."""
-    while True:
-        try:
-            producer.produce(topic, value, key, partition)
-            return
-        except BufferError:
-            producer.poll(0.1)
-
-
 def fill(orders: int, products: int, hot: int, per_record: int) -> None:
     """Write the orders, one record each or in columns of `per_record`."""
     config = settings()
     producer = Producer({"bootstrap.servers": config.kafka, "linger.ms": 20, "compression.type": "lz4", "queue.buffering.max.messages": 1_000_000})
-    topic, pending = ORDERS.named(config.topic_prefix), [[] for _ in range(config.partitions)]  # type: list[list[Any]]
+    topic = ORDERS.named(config.topic_prefix)
+    pending: list[list[Any]] = [[] for _ in range(config.partitions)]
     encode_one, encode_many = codec.encoder("OrderLine"), codec.encoder("OrderLines")
     for i, (product, fields) in enumerate(order_lines(orders, products, hot)):
         partition = product_partition(product, config.partitions)

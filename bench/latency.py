@@ -18,7 +18,9 @@ import time
 import click
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.fill_orders import COLUMNS, restock
+from bench.fill_orders import restock
+from bench.topics import remove
+from bench.work import COLUMNS
 from holdfast.stack.endpoints import endpoints
 from holdfast.topics import create
 from schemas import codec
@@ -48,7 +50,7 @@ class Outcomes(threading.Thread):
             messages += self.consumer.consume(1_000, 0) if messages else []
             now = time.monotonic()
             for message in messages:
-                self.seen.setdefault(int(message.key()), now)
+                self.seen.setdefault(int(message.key() or b"0"), now)
 
 
 def send(producer: Producer, config: StreamSettings, rate: int, seconds: float) -> dict[int, float]:
@@ -111,7 +113,9 @@ def main(rate: int, seconds: float, workers: int, partitions: int) -> None:
         for worker in running:
             worker.kill()
     times = [outcomes.seen[order] - at for order, at in due.items()]
-    click.echo(json.dumps({"rate": rate, "orders": len(due), "workers": workers, "partitions": partitions, "ms": percentiles(times)}))
+    remove(config.kafka, config.topic_prefix)
+    ms = percentiles(times)
+    click.echo(json.dumps({"p99_ms": ms["p99"], "rate": rate, "orders": len(due), "workers": workers, "partitions": partitions, "ms": ms}))
 
 
 if __name__ == "__main__":

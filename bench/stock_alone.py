@@ -1,4 +1,4 @@
-"""How fast the stock agent alone drains single-line orders, exactly once, in one process.
+"""How fast the stock agent alone drains single-line orders, exactly once, in one process; for profiling: `python -m bench` compares.
 
     python -m bench.stock_alone [--orders 1000000] [--products 1000] [--hot 10] [--per-record 1]
 
@@ -12,12 +12,12 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import click
 from confluent_kafka import Consumer, TopicPartition
 
 from bench.fill_orders import fill
+from bench.processes import cpu_seconds, peak_mb
 from holdfast.stack.endpoints import endpoints
 from holdfast.topics import create
 from schemas.topics import ORDERS
@@ -34,18 +34,6 @@ def end(orders_topic: str, partitions: int, consumer: Consumer) -> int:
     return sum(consumer.get_watermark_offsets(TopicPartition(orders_topic, p), timeout=10)[1] for p in range(partitions))
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return user + system seconds a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def peak_mb(pid: int) -> float:
-    """Return the largest resident size of a process so far, in MB."""
-    line = next(row for row in Path(f"/proc/{pid}/status").read_text().splitlines() if row.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
 def drain(total: int, consumer: Consumer, topic: str, partitions: int, worker: subprocess.Popen[bytes]) -> dict[str, float]:
     """Watch the worker until everything is committed; times run from the first commit seen."""
     first: tuple[float, int, float] | None = None
@@ -55,10 +43,10 @@ def drain(total: int, consumer: Consumer, topic: str, partitions: int, worker: s
             raise click.ClickException(f"the worker ended with {worker.returncode}")
         done = committed(topic, partitions, consumer)
         if done and first is None:
-            first = (time.monotonic(), done, cpu_seconds(worker.pid))
+            first = (time.monotonic(), done, cpu_seconds([worker.pid]))
         if done >= total and first is not None:
             seconds, records = time.monotonic() - first[0], done - first[1]
-            return {"seconds": seconds, "records": records, "cpu": cpu_seconds(worker.pid) - first[2], "peak_mb": peak_mb(worker.pid)}
+            return {"seconds": seconds, "records": records, "cpu": cpu_seconds([worker.pid]) - first[2], "peak_mb": peak_mb([worker.pid])}
 
 
 @click.command()
