@@ -148,6 +148,34 @@ def decode(data: bytes | None) -> Decoded:
     return Decoded(codec.name, value, _size(codec, value) if codec.columns else 1)
 
 
+class Part(NamedTuple):
+    """What could be read of a record: its name, its fields up to where its bytes end to make sense, and where that was; "" if nowhere."""
+
+    name: str
+    value: dict[str, Any]
+    broke: str
+
+
+def decode_part(data: bytes | None) -> Part:
+    """Decode as much of a record as its bytes allow, for people to look at; raises UndecodableError where not even its schema is known.
+
+    The fields are those of the schema that it was written with; sizes and columns are not checked.
+    """
+    codec = _codec_of(data)
+    assert data is not None
+    body = io.BytesIO(data)
+    body.seek(HEADER_BYTES)
+    value: dict[str, Any] = {}
+    for field in codec.schema["fields"]:
+        at = body.tell()
+        try:
+            value[field["name"]] = _read(body, field["type"], None)
+        except Exception as error:  # as in `decode`
+            return Part(codec.name, value, f"field {field['name']!r} at byte {at} of {len(data)}: {error!r:.200}")
+    left = len(data) - body.tell()
+    return Part(codec.name, value, f"{left} bytes left over at byte {body.tell()} of {len(data)}" if left else "")
+
+
 def _check_ints(codec: _Codec, value: Mapping[str, Any]) -> None:
     """Raise OverflowError for an int of more than 32 bits: fastavro lets it through, other readers and the stores' columns do not."""
     array("i", [value[name] for name in codec.ints])

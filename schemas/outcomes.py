@@ -86,6 +86,13 @@ class DeadLetterReason(StrEnum):
     INVALID_ROW = "INVALID_ROW"  # a row of a loaded file that is no order, return or correction
 
 
+class DeadLetterAction(IntEnum):
+    """What an operator does about a dead letter."""
+
+    REDRIVEN = 0
+    DISCARDED = 1
+
+
 class StockCommandKind(IntEnum):
     """Codes of StockCommands.kind and StockMovements.kind; the first eight are StockCommand's enum symbols."""
 

@@ -47,7 +47,12 @@ ORDER_OUTCOMES = Topic("order.outcomes", "order_id", ("OrderOutcome", "OrderComm
 PAYMENT_REQUESTS = Topic("payment.requests", "order_id", ("PaymentRequests",), ("orders",), ("payments",), max_message_bytes=4 * _MIB)
 PAYMENT_RESULTS = Topic("payment.results", "order_id", ("PaymentResults",), ("payments",), ("orders", "audit"), max_message_bytes=4 * _MIB)
 DEAD_LETTERS = Topic(
-    "dead-letters", "source topic", ("DeadLetter",), ("stock", "orders", "payments", "sinks", "loader"), ("operators",), max_message_bytes=8 * _MIB
+    "dead-letters",
+    "source topic",
+    ("DeadLetter", "DeadLetterSettled"),
+    ("stock", "orders", "payments", "sinks", "loader", "operators"),
+    ("operators",),
+    max_message_bytes=8 * _MIB,
 )
 STOCK_STATE = Topic("stock.state", "product_id", ("ProductRow", "TaskPositions"), ("stock",), ("stock",), compacted=True)
 ORDER_STATE = Topic("order.state", "order_id", ("OrderRow", "TaskPositions"), ("orders",), ("orders",), compacted=True)

@@ -24,6 +24,15 @@ LOADS: Final = "loads"
 """source -> progress of `holdfast load`, so that it resumes after a kill."""
 WORKER_LEASES: Final = "worker_leases"
 """worker (0..1023) -> who leases that number of the order-ID generator, until when, and the last ms it used."""
+API_KEYS: Final = "api_keys"
+"""key_id -> the gateway's API keys: SHA-256 of the secret, user (NULL: every one), scopes, limits, when it ends."""
+ORDER_KEYS: Final = "order_keys"
+"""(user_id, idempotency_key) -> order_id and the hash of the body: one order ID for ever for a key."""
+
+WEBHOOK_ENDPOINTS: Final = "webhook_endpoints"
+"""endpoint_id -> the URL that is told, of whose orders (NULL: everybody's), of which events, and the secret that signs."""
+WEBHOOK_NOTICES: Final = "webhook_notices"
+"""(endpoint_id, order_id, version) -> one notice: due, delivered or dead."""
 
 TIME_COLUMNS: Final = frozenset({"updated_at", "first_order_at", "last_order_at", "placed_at", "decided_at", "changed_at"})
 """Stored as DATETIME(3) in UTC."""
@@ -42,3 +51,8 @@ def order_key(order_id: int) -> str:
 def position_key(topic: str, partition: int) -> str:
     """Redis string: the Redis sink's next offset of one partition."""
     return f"sink:position:{topic}:{partition}"
+
+
+def bucket_key(kind: str, name: str) -> str:
+    """Redis hash of a token bucket of the gateways: `t` tokens, `at` the server's time in s at which it had them."""
+    return f"throttle:{kind}:{name}"

@@ -1,0 +1,1 @@
+"""Dead letters: what they hold, what would mend them, and sending them again once."""
