@@ -89,6 +89,18 @@ LOAD: Final = {
 }
 """Of the loader, in the order of its way."""
 
+GATEWAY: Final = {
+    "claimed": "an order's Idempotency-Key is written down with its order ID, nothing is sent",
+    "sent": "the brokers have the order, neither the key's row nor the client knows",
+}
+"""Of the gateway, for an order with a key."""
+
+WEBHOOKS: Final = {
+    "kept": "notices are in their table, the group's offsets have not moved",
+    "sent": "a round of notices was sent and answered, nothing of that is written down",
+}
+"""Of the webhooks."""
+
 
 def _listed(place: str, steps: Mapping[str, str]) -> dict[str, str]:
     return {f"{place}.{step}": meaning for step, meaning in steps.items()}
@@ -102,5 +114,7 @@ NAMES: Final[Mapping[str, str]] = {
     **_listed("sink-mysql", SINK | SINK_MYSQL),
     **_listed("sink-redis", SINK | SINK_REDIS),
     **_listed("load", LOAD),
+    **_listed("gateway", GATEWAY),
+    **_listed("webhooks", WEBHOOKS),
 }
 """Every failpoint and its meaning. Tests and documents are made from this."""

@@ -9,18 +9,20 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from holdfast.lag import READERS, WAREHOUSE, Lag, LagMeter, Look
+from holdfast.letters.book import Book
 from holdfast.log_tail import LogTail
 from holdfast.tally import Tally, rates
 from schemas.codec import UndecodableError, decode
 from schemas.topics import DEAD_LETTERS, ORDER_OUTCOMES, ORDERS, STOCK_DECISIONS
 
 _FROM_BEGINNING = {ORDERS: False, STOCK_DECISIONS: False, ORDER_OUTCOMES: False, DEAD_LETTERS: True}
-"""Rates are of now; the dead letters are shown all, they are few and none may be overlooked."""
+"""Rates are of now; the open dead letters are shown all, they are few and none may be overlooked."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """One look. `per_second`: over the last interval; `seen`: since watching began; `dead_letters`: all there are, by reason."""
+    """One look. `per_second`: over the last interval; `seen`: since watching began, dead letters all there ever were;
+    `dead_letters`: those that are open, by reason."""
 
     at: float
     seconds: float
@@ -45,6 +47,8 @@ class Watcher:
         self._meter = LagMeter(bootstrap, prefix, (*READERS, WAREHOUSE))
         self._tail = LogTail(bootstrap, {topic.named(prefix): start for topic, start in _FROM_BEGINNING.items()})
         self._tally = Tally()
+        self._letters = Book(with_bytes=False)
+        self._letters_are_on = DEAD_LETTERS.named(prefix)
         while not self._tail.is_at_end:
             self._take_in(0.2)
         # A gap of transaction markers is told from a gap of records by its staying the same.
@@ -65,7 +69,8 @@ class Watcher:
         look = self._meter.look()
         now, figures = time.monotonic(), self._tally.figures()
         per_second = rates(self._before, figures, now - self._before_at)
-        sight = Sight(time.time(), round(now - self._before_at, 3), per_second, figures, self._lags(look), look.in_flight, dict(self._tally.dead_letters))
+        open_letters = dict(+self._letters.open)
+        sight = Sight(time.time(), round(now - self._before_at, 3), per_second, figures, self._lags(look), look.in_flight, open_letters)
         self._before, self._before_at = figures, now
         return sight
 
@@ -76,6 +81,8 @@ class Watcher:
 
     def _take_in(self, seconds: float) -> None:
         for message in self._tail.read(seconds):
+            if message.topic() == self._letters_are_on:
+                self._letters.add(int(message.partition() or 0), int(message.offset() or 0), message.value())
             try:
                 self._tally.add(decode(message.value()))
             except UndecodableError:
@@ -123,7 +130,7 @@ def _lag_table(sight: Sight) -> Table:
 
 
 def _dead_letters_table(sight: Sight) -> Table:
-    table = Table("dead letters", "records", box=None, pad_edge=False)
+    table = Table("dead letters", "open", box=None, pad_edge=False)
     table.columns[1].justify = "right"
     for reason, count in sorted(sight.dead_letters.items()):
         table.add_row(reason, f"[red]{count:,}[/]")

@@ -38,10 +38,10 @@ def topic_prefix(environ: Mapping[str, str] = os.environ) -> str:
     return prefix
 
 
-def connect(mysql_url: str) -> pymysql.connections.Connection[pymysql.cursors.Cursor]:
+def connect(mysql_url: str, timeout_s: float | None = None) -> pymysql.connections.Connection[pymysql.cursors.Cursor]:
     """Open a connection to the database of the URL, without autocommit; raises ConfigError or StoreError.
 
-    An UPDATE's row count is of rows found, changed or not.
+    An UPDATE's row count is of rows found, changed or not. `timeout_s`: for connecting, and for each answer.
     """
     parts = urlsplit(mysql_url)
     database = unquote(parts.path.strip("/"))
@@ -55,7 +55,9 @@ def connect(mysql_url: str) -> pymysql.connections.Connection[pymysql.cursors.Cu
             password=unquote(parts.password or ""),
             database=database,
             charset="utf8mb4",
-            connect_timeout=_CONNECT_TIMEOUT_S,
+            connect_timeout=timeout_s or _CONNECT_TIMEOUT_S,
+            read_timeout=timeout_s,
+            write_timeout=timeout_s,
             client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
         )
     except pymysql.MySQLError as error:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Collection, Hashable, Iterable
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
@@ -29,10 +29,25 @@ Pick: TypeAlias = Callable[[Message, Collection[Hashable]], Iterable[tuple[Hasha
 """What of one record is watched, by key. Called in the reader's thread; may raise UndecodableError."""
 
 
+class Said(NamedTuple):
+    """A record and where it stands in its topic."""
+
+    name: str
+    value: Mapping[str, Any]
+    partition: int
+    offset: int
+
+
+def said(message: Message) -> Said:
+    """Decode a record; raises UndecodableError."""
+    name, value, _ = decode(message.value())
+    return Said(name, value, message.partition() or 0, message.offset() or 0)
+
+
 def pick_outcome(message: Message, watched: Collection[Hashable]) -> Iterable[tuple[Hashable, Any]]:
-    """Pick OrderOutcome and OrderCommandRefused of watched orders: (key bytes of the order, Decoded)."""
+    """Pick OrderOutcome and OrderCommandRefused of watched orders: (key bytes of the order, Said)."""
     key = message.key()
-    return [(key, decode(message.value()))] if key in watched else ()
+    return [(key, said(message))] if key in watched else ()
 
 
 def pick_movements(message: Message, watched: Collection[Hashable]) -> Iterable[tuple[Hashable, Any]]:

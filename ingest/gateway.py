@@ -11,29 +11,40 @@ from typing import Final
 
 from ingest.errors import IngestError
 from ingest.followers import Follower, pick_movements, pick_outcome
-from ingest.http import batch, health, order_commands, orders, stock
+from ingest.http import batch, events, health, order_commands, orders, pages, reads, schema_routes, stock
 from ingest.http.access import AccessLog, Line
 from ingest.http.config import GatewaySettings
 from ingest.http.errors import Problem, ProblemType, problem_of
-from ingest.http.idempotency import NoStore
+from ingest.http.idempotency import KeptKeys
+from ingest.http.keys import Keys
 from ingest.http.messages import Answer, Request, Streamed
 from ingest.http.metrics import Figures, registry_of
 from ingest.http.owners import Owners
 from ingest.http.routes import Route, RouteTable
-from ingest.http.seams import Authorize, Caller, Everybody, Idempotency, Reads, Throttle, Unlimited
+from ingest.http.seams import Caller, Limit, Reads, Scope
+from ingest.http.shared_buckets import SharedBuckets
 from ingest.http.shedding import Fill, shed
+from ingest.http.throttle import SharedThrottle, check_admitted
 from ingest.id_blocks import IdBlocks
 from ingest.log_writer import LogWriter
+from ingest.order_history import OrderHistory
 from ingest.order_ids import OrderIds
 from ingest.order_log import OrderLog
+from ingest.reads.store import StoreReads
+from ingest.store_thread import StoreThread
 from schemas.topics import ORDER_OUTCOMES, STOCK_DECISIONS
 
 log = logging.getLogger(__name__)
 
-ROUTES: Final = (*orders.ROUTES, *batch.ROUTES, *order_commands.ROUTES, *stock.ROUTES, *health.ROUTES)
+ROUTES: Final = (
+    *(*orders.ROUTES, *batch.ROUTES, *order_commands.ROUTES, *stock.ROUTES, *reads.ROUTES),
+    *(*events.ROUTES, *schema_routes.ROUTES, *health.ROUTES, *pages.ROUTES),
+)
 LINGER_MS: Final = 1.0
 """Lines have gathered before they are sent; librdkafka need not wait for more."""
 NOBODY: Final = Caller(None, frozenset())
+ID_LEASE_S: Final = 300.0
+"""Orders without a key go on for two thirds of it at least while MySQL is down; a gateway that was killed keeps its worker number for so long."""
 
 
 class Gateway:
@@ -44,18 +55,22 @@ class Gateway:
         kafka, prefix = settings.kafka, settings.topic_prefix
         self._writer = LogWriter(kafka, prefix, ack_timeout_s=settings.gateway_ack_timeout, linger_ms=LINGER_MS, full_wait_s=0)
         self.log = OrderLog(self._writer, loop)
-        self._ids = OrderIds(settings.mysql.get_secret_value())
+        self._ids = OrderIds(settings.mysql.get_secret_value(), lease_s=ID_LEASE_S)
         self.ids = IdBlocks(self._ids)
         self.outcomes = Follower(kafka, ORDER_OUTCOMES.named(prefix), pick_outcome, loop)
         self.movements = Follower(kafka, STOCK_DECISIONS.named(prefix), pick_movements, loop)
+        self.history = OrderHistory(kafka, ORDER_OUTCOMES.named(prefix), settings.gateway_events_history)
+        self.events = events.Streams(settings.gateway_events_streams)
         self.owners = Owners()
-        self.authorize: Authorize = Everybody()
-        self.throttle: Throttle = Unlimited()
-        self.idempotency: Idempotency = NoStore()
-        self.reads: Reads | None = None
-        self.table = RouteTable(ROUTES)
+        self.authorize = keys_of(settings)
+        self.throttle = throttle_of(settings)
+        self.idempotency = KeptKeys(StoreThread(settings.mysql.get_secret_value(), "order keys"), settings.gateway_claim_lease)
+        self.reads: Reads | None = stores_of(settings)
+        self.table = RouteTable(ROUTES if settings.metrics_are_open else map(_closed_metrics, ROUTES))
+        self.documentation = pages.Documentation(self.table.routes)
         self.access = AccessLog(settings.gateway_access_log, loop)
         self.figures = _figures(self.log, self.access)
+        self.figures.gauges["holdfast_gateway_limits_shared", "1 while the limits of keys and users are shared through Redis."] = lambda: self.throttle.shares
         self.registry = registry_of(self.figures)
         self.stopping = asyncio.Event()
 
@@ -103,8 +118,11 @@ class Gateway:
         """Wait for what is due, then let go of everything."""
         if not await self.log.drain(self.settings.gateway_ack_timeout):
             log.warning("some records are not acknowledged: their requests were not answered")
-        await asyncio.gather(self.outcomes.close(), self.movements.close())
+        await asyncio.gather(self.outcomes.close(), self.movements.close(), self.authorize.close(), self.throttle.close(), self.idempotency.close())
+        await asyncio.to_thread(self.history.close)
         await asyncio.to_thread(self._writer.flush, 1.0)
+        if self.reads is not None:
+            await self.reads.close()
         self.ids.close()
         await asyncio.to_thread(self._ids.close)
         self.access.close()
@@ -115,9 +133,7 @@ class Gateway:
         request.caller = await self.authorize(request)
         request.caller.check_scopes(route.scopes)
         admission = await self.throttle(request.caller, 1)
-        if admission.retry_after_s is not None:
-            detail = "this key or user has made more requests than it may"
-            raise Problem(ProblemType.TOO_MANY_REQUESTS, detail, headers=admission.headers, retry_after_s=admission.retry_after_s)
+        check_admitted(admission)
         if route.sheds and (after_s := self.shed_after()) is not None:
             raise Problem(ProblemType.OVERLOADED, "the way into the log is nearly full", headers=admission.headers, retry_after_s=after_s)
         try:
@@ -148,6 +164,29 @@ class Gateway:
             time.time(), request.method, request.path, status, seconds * 1000, request.trace.trace_id, request.client, caller.key_id, caller.user or "", error
         )
         self.access.write(line)
+
+
+def keys_of(settings: GatewaySettings) -> Keys:
+    """Return the seam that says who asks."""
+    return Keys(StoreThread(settings.mysql.get_secret_value(), "API keys"), settings.gateway_key_cache, settings.gateway_key_grace)
+
+
+def throttle_of(settings: GatewaySettings) -> SharedThrottle:
+    """Return the seam that says how often; raises ConfigError."""
+    redis = settings.redis.get_secret_value()
+    of_key = Limit(settings.gateway_key_rate, settings.gateway_key_burst)
+    shared = SharedBuckets(redis, settings.gateway_throttle_timeout) if redis else None
+    return SharedThrottle(of_key, Limit(settings.gateway_user_rate, settings.gateway_user_burst), shared)
+
+
+def stores_of(settings: GatewaySettings) -> StoreReads:
+    """Return the seam that says what is known; raises ConfigError."""
+    redis, mysql, shards = (store.get_secret_value() for store in (settings.redis, settings.mysql, settings.mysql_shards))
+    return StoreReads(redis, mysql, shards, settings.gateway_read_wait, settings.gateway_cache_timeout)
+
+
+def _closed_metrics(route: Route) -> Route:
+    return replace(route, scopes=(Scope.ADMIN,)) if route.path == "/metrics" else route
 
 
 def _figures(order_log: OrderLog, access: AccessLog) -> Figures:

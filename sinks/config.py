@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.shards import shard_urls
 from sinks.errors import SinkError
 
 
@@ -18,12 +19,18 @@ class Settings(BaseSettings):
 
     kafka: str = Field(min_length=1, description="host:port[,host:port]")
     mysql: SecretStr = Field(default=SecretStr(""), description="mysql://user:password@host:port/database")
+    mysql_shards: SecretStr = Field(default=SecretStr(""), description="mysql://...,mysql://...: the databases of the order lines, where that is not `mysql`")
     redis: SecretStr = Field(default=SecretStr(""), description="redis://host:port/0")
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
     run_dir: Path | None = Field(default=None, description="where the process says which partitions it has")
     sink_batch_records: int = Field(default=5_000, ge=1, le=100_000, description="most records per batch")
     sink_batch_bytes: int = Field(default=524_288, ge=1, le=64 * 1_048_576, description="a batch of more than one record is not larger")
     sink_session_timeout_ms: int = Field(default=6_000, ge=1_000, le=300_000, description="silence after which a dead sink's partitions move")
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """The URLs of HOLDFAST_MYSQL_SHARDS; raises SinkError."""
+        return shards_of(self.mysql_shards.get_secret_value())
 
     def group(self, sink: str) -> str:
         """Return the consumer group of the sink `mysql` or `redis`."""
@@ -38,6 +45,14 @@ def settings(**known: str) -> Settings:
         # Without the values: one of them may be a URL with a password.
         faults = "; ".join(f"HOLDFAST_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         raise SinkError(f"cannot start with these settings: {faults}") from None
+
+
+def shards_of(text: str) -> tuple[str, ...]:
+    """Return the URLs in a text like HOLDFAST_MYSQL_SHARDS; raises SinkError without their passwords."""
+    try:
+        return shard_urls(text)
+    except ValueError as error:
+        raise SinkError(str(error)) from None
 
 
 class MysqlAddress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, TypeAlias
 
@@ -18,6 +18,8 @@ from sinks.rows import Partition
 from sinks.store import compare
 
 Connection: TypeAlias = "pymysql.connections.Connection[pymysql.cursors.Cursor]"
+Statements: TypeAlias = "Callable[[Batch, int], Iterator[str]]"
+"""What writes a batch, in statements of so many bytes at most."""
 
 CONNECT_TIMEOUT_S: Final = 5
 ANSWER_TIMEOUT_S: Final = 30
@@ -64,12 +66,17 @@ PACKET_DELAY_S: Final = 2.0
 
 
 class MysqlStore:
-    """Keeps batches in the MySQL tables of schemas/views.py. One connection, opened when it is first needed."""
+    """Keeps batches in the MySQL tables of schemas/views.py, or what `statements` takes of them. One connection, opened when it is first needed.
+
+    `positions` is the name under which its positions are in its database: it is another one for each share of what a batch holds.
+    """
 
     name = "mysql"
 
-    def __init__(self, mysql_url: str) -> None:
+    def __init__(self, mysql_url: str, statements: Statements = sql.statements, positions: str = "mysql") -> None:
         self._address = MysqlAddress(mysql_url)
+        self._statements = statements
+        self._name = positions
         self._connection: Connection | None = None
         self._largest = LEAST_PACKET
 
@@ -81,25 +88,25 @@ class MysqlStore:
         with self._transaction() as cursor:
             for statement in sql.PROBES:
                 cursor.execute(statement)
-            cursor.executemany(sql.ADD_POSITION, [(self.name, topic, number) for topic, number in sorted(partitions)])
-        found = self._positions()
+            cursor.executemany(sql.ADD_POSITION, [(self._name, topic, number) for topic, number in sorted(partitions)])
+        found = self.positions()
         return {partition: found[partition] for partition in partitions}
 
     def write(self, batch: Batch, moves: Mapping[Partition, Move]) -> None:
         """See Store. The positions come first: they lock out a second writer, which then finds that they have moved."""
         with self._transaction() as cursor:
             for (topic, number), move in moves.items():
-                if cursor.execute(sql.MOVE_POSITION, (move.next, self.name, topic, number, move.expected)) != 1:
+                if cursor.execute(sql.MOVE_POSITION, (move.next, self._name, topic, number, move.expected)) != 1:
                     raise PositionMovedError(f"{topic}[{number}] is not at {move.expected}")
             failpoints.reach("sink-mysql.positions-locked")
-            for statement in sql.statements(batch, self._largest):
+            for statement in self._statements(batch, self._largest):
                 cursor.execute(statement)
                 failpoints.reach("sink-mysql.half-written")
             failpoints.reach("sink-mysql.written-before-commit")
 
     def check(self, positions: Mapping[Partition, int]) -> None:
         """See Store."""
-        if difference := compare(positions, self._positions()):
+        if difference := compare(positions, self.positions()):
             raise PositionMovedError(difference)
 
     def close(self) -> None:
@@ -109,9 +116,10 @@ class MysqlStore:
             with suppress(pymysql.MySQLError, OSError):
                 connection.close()
 
-    def _positions(self) -> dict[Partition, int]:
+    def positions(self) -> dict[Partition, int]:
+        """Return where every partition stands."""
         with self._transaction() as cursor:
-            cursor.execute(sql.READ_POSITIONS, (self.name,))
+            cursor.execute(sql.READ_POSITIONS, (self._name,))
             return {(topic, number): position for topic, number, position in cursor.fetchall()}
 
     @contextmanager

@@ -105,7 +105,10 @@ class RunFile:
 
 def _mysql(configured: Settings) -> Store:
     from sinks.mysql_sink import MysqlStore
+    from sinks.shards import ShardedStore
 
+    if shards := configured.shards:
+        return ShardedStore(configured.mysql.get_secret_value(), shards)
     return MysqlStore(configured.mysql.get_secret_value())
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from pymysql.converters import escape_string as escape
 
 from schemas import views
+from schemas.shards import shard_of
 from sinks.batch import Batch
 from sinks.rows import Level, Outcome, datetime_text
 
@@ -60,11 +61,21 @@ def statements(batch: Batch, largest: int) -> Iterator[str]:
 
     Shared rows go in the order of their keys, so that two writers rarely deadlock.
     """
+    yield from header_statements(batch, largest)
+    yield from line_statements(batch, largest)
+
+
+def header_statements(batch: Batch, largest: int) -> Iterator[str]:
+    """Return those of `statements` that are not about order lines."""
     yield from _statements(PRODUCTS, [_product(level) for _, level in sorted(batch.products.items())], largest)
     yield from _statements(USERS, [_user(user_id, *times) for user_id, times in sorted(batch.users.items())], largest)
+    yield from _statements(ORDERS, [_order(outcome) for _, outcome in sorted(batch.orders.items())], largest)
+
+
+def line_statements(batch: Batch, largest: int, shard: int = 0, shards: int = 1) -> Iterator[str]:
+    """Return those of `statements` that are about order lines, of those that one of several shards holds."""
     outcomes = [outcome for _, outcome in sorted(batch.orders.items())]
-    yield from _statements(ORDERS, [_order(outcome) for outcome in outcomes], largest)
-    yield from _statements(LINES, list(_lines(outcomes)), largest)
+    yield from _statements(LINES, list(_lines(outcomes, shard, shards)), largest)
 
 
 def _statements(around: tuple[str, str], rows: Sequence[str], largest: int) -> Iterator[str]:
@@ -103,11 +114,13 @@ def _order(x: Outcome) -> str:
     return f"({x['order_id']},{texts},{numbers},{times})"
 
 
-def _lines(outcomes: Iterable[Outcome]) -> Iterator[str]:
+def _lines(outcomes: Iterable[Outcome], shard: int, shards: int) -> Iterator[str]:
     """One text per line. `status` is one of Avro's enum symbols, so it needs no escaping."""
     for outcome in outcomes:
         order_id, version = outcome["order_id"], outcome["version"]
         for x in outcome["lines"]:
+            if shards > 1 and shard_of(x["product_id"], shards) != shard:
+                continue
             refusal = x["refusal"] and escape(x["refusal"])
             product = escape(x["product_id"])
             yield (f"({order_id},{x['line']},'{product}',{x['quantity']},{x['unit_price']},'{x['status']}','{refusal}',{x['returned']},{version})")

@@ -45,6 +45,7 @@ def run(
     prefix: str = "",
     journals: Sequence[Path] = (),
     *,
+    shards: Sequence[str] = (),
     live: bool = False,
     complete: bool = False,
     progress: Progress = lambda _what, _done, _total: None,
@@ -52,7 +53,8 @@ def run(
     """Read the topics named with `prefix`, and the stores unless both URLs are None, and check everything.
 
     At rest (the default) an undecided order, an unanswered line or a lagging store is a violation; `live` allows what
-    is under way. `journals` are files that clients wrote (journals.py says how); `complete`: they are all there are.
+    is under way. `shards` are the databases of HOLDFAST_MYSQL_SHARDS, in that order.
+    `journals` are files that clients wrote (journals.py says how); `complete`: they are all there are.
     Raises CannotCheckError where something is missing that the audit needs.
     """
     if (mysql_url is None) != (redis_url is None):
@@ -60,7 +62,7 @@ def run(
     started = time.monotonic()
     # Journals and stores first: what they hold by now is in the log when its ends are looked at.
     written = [Journal.open(path) for path in journals]
-    stores = read_stores(mysql_url, redis_url, progress) if mysql_url and redis_url else None
+    stores = read_stores(mysql_url, redis_url, progress, shards) if mysql_url and redis_url else None
     log = read_log(kafka, prefix, live=live, progress=progress)
     report = check(log, stores, written, live=live, complete=complete, progress=progress)
     report.seconds = time.monotonic() - started

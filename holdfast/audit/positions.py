@@ -17,7 +17,6 @@ INPUTS: Final[dict[Topic, tuple[Topic, ...]]] = {
     topics.PAYMENT_STATE: (topics.PAYMENT_REQUESTS,),
 }
 """Changelog -> what its stage reads."""
-SINKS: Final = ("mysql", "redis")
 
 
 def check_positions(log: Log, report: Report) -> None:
@@ -56,7 +55,7 @@ def _reach(log: Log, topic: Topic, partition: int) -> str:
 
 def check_store_positions(log: Log, stores: Stores, report: Report, *, live: bool) -> None:
     """No sink stands beyond its input's end, where it would pass over what comes next; at rest it stands behind the last record."""
-    for sink in SINKS:
+    for sink in stores.sinks:
         for topic in (topics.STOCK_LEVELS, topics.ORDER_OUTCOMES):
             for partition in range(log.partitions):
                 position = stores.positions.get((sink, topic.named(log.prefix), partition), 0)

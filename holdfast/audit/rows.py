@@ -45,6 +45,8 @@ class StoreRows:
         self._check_orders(cache["order"], _REDIS)
         self._check_lines(mysql[views.ORDER_LINES])
         self._check_users(mysql[views.USERS])
+        for order_id, line, shard, wanted in self.stores.misplaced:
+            self._complain_of_line("store_row_extra", mysql[views.ORDER_LINES], order_id, line, f"on shard {shard}, its product's lines are on {wanted}")
         for place, why in self.stores.malformed:
             self.report.add("cache_differs", place, why)
         self.report.count("I6", **{f"{name}_rows": len(table) for name, table in mysql.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -14,6 +14,7 @@ from pymysql.cursors import SSCursor
 from holdfast.audit.errors import CannotCheckError
 from holdfast.audit.progress import Progress
 from holdfast.audit.stores import HASHES, POSITIONS, READ, Stores
+from schemas import views
 from schemas.views import TIME_COLUMNS
 
 ROWS: Final = 5_000
@@ -21,13 +22,18 @@ KEYS: Final = 1_000
 TIMEOUT_S: Final = 10
 
 
-def read_stores(mysql_url: str, redis_url: str, progress: Progress) -> Stores:
-    """Read both stores, MySQL in one snapshot; raises CannotCheckError."""
-    stores = Stores()
-    try:
-        _read_mysql(mysql_url, stores, progress)
-    except pymysql.MySQLError as error:
-        raise CannotCheckError(f"MySQL at {_shown(mysql_url)} cannot be read: {error}; does it run, and did `holdfast migrate` make its tables?") from error
+def read_stores(mysql_url: str, redis_url: str, progress: Progress, shards: Sequence[str] = ()) -> Stores:
+    """Read both stores, each database in one snapshot; `shards` as in HOLDFAST_MYSQL_SHARDS. Raises CannotCheckError."""
+    stores = Stores(shards=len(shards))
+    lines = {table: READ[table] for table in (views.ORDER_LINES, views.SINK_POSITIONS)}
+    rest = {table: columns for table, columns in READ.items() if table != views.ORDER_LINES}
+    wanted: list[tuple[str, Mapping[str, Sequence[str]], int | None]] = [(mysql_url, rest if shards else READ, None)]
+    wanted += [(url, lines, number) for number, url in enumerate(shards)]
+    for url, tables, shard in wanted:
+        try:
+            _read_mysql(url, tables, shard, stores, progress)
+        except pymysql.MySQLError as error:
+            raise CannotCheckError(f"MySQL at {_shown(url)} cannot be read: {error}; does it run, and did `holdfast migrate` make its tables?") from error
     try:
         _read_redis(redis_url, stores, progress)
     except redis.RedisError as error:
@@ -57,14 +63,14 @@ def _connect(url: str) -> pymysql.Connection[SSCursor]:
     )
 
 
-def _read_mysql(url: str, stores: Stores, progress: Progress) -> None:
+def _read_mysql(url: str, tables: Mapping[str, Sequence[str]], shard: int | None, stores: Stores, progress: Progress) -> None:
     with _connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-        for table, columns in READ.items():
+        for table, columns in tables.items():
             cursor.execute(_select(table, columns))
             while rows := cursor.fetchmany(ROWS):
-                stores.add_rows(table, rows)
+                stores.add_rows(table, rows, shard)
                 progress(f"reading MySQL {table}", cursor.rownumber or 0, 0)
 
 

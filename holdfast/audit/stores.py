@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
+from holdfast.audit.murmur import product_partition
 from holdfast.audit.table import Place, Table
 from schemas import views
+from schemas.shards import shard_sink
 
 TEXTS: Final = frozenset({"product_id", "user_id", "status", "refusal", "currency"})
 LINE_FIELDS: Final = ("line", "product_id", "quantity", "unit_price", "status", "refusal", "returned")
@@ -45,13 +47,32 @@ class Stores:
     positions: dict[tuple[str, str, int], int] = field(default_factory=dict)
     """(sink, topic with its prefix, partition) -> the next offset that the sink will read."""
 
-    def add_rows(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Take rows of a MySQL table, values in the order of its columns."""
+    shards: int = 0
+    """How many databases the order lines are spread over; 0: they are with everything else."""
+    misplaced: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """(order ID, line, the shard that has its row, the shard that should)."""
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """Who has positions: both sinks, and each shard by itself."""
+        return ("mysql", "redis", *(shard_sink(number, self.shards) for number in range(self.shards)))
+
+    def add_rows(self, table: str, rows: Sequence[Sequence[Any]], shard: int | None = None) -> None:
+        """Take rows of a MySQL table, values in the order of its columns; `shard`: where order lines were found."""
+        if table == views.ORDER_LINES and shard is not None:
+            rows = [row for row in rows if self._is_in_place(row, shard)]
         if table == views.SINK_POSITIONS:
             self.positions.update({(sink, topic, partition): position for sink, topic, partition, position in rows})
         elif rows:
             columns = dict(zip(MYSQL[table], zip(*rows, strict=True), strict=True))
             self.mysql[table].add(0, len(self.mysql[table].offset), columns, len(rows))
+
+    def _is_in_place(self, line: Sequence[Any], shard: int) -> bool:
+        order_id, number, product = line[:3]
+        wanted = product_partition(product, self.shards)
+        if wanted != shard:
+            self.misplaced.append((order_id, number, shard, wanted))
+        return wanted == shard
 
     def add_hash(self, key: str, fields: Mapping[str, str] | None) -> None:
         """Take a Redis hash; None: the key holds something else."""

@@ -15,6 +15,7 @@ from holdfast import audit as auditor
 from holdfast.commands.topics import kafka
 from holdfast.stack.endpoints import endpoints
 from holdfast.stack.errors import StackError
+from schemas.shards import VARIABLE, shard_urls
 
 CANNOT_CHECK = 2
 
@@ -37,7 +38,8 @@ def audit(as_json: bool, live: bool, no_stores: bool, journals: Sequence[Path], 
     """Check that nothing was oversold, lost or answered twice.
 
     Reads every topic from its start, and the stores, and checks the promises I1 to I7 by a fold of its own. HOLDFAST_KAFKA,
-    HOLDFAST_MYSQL and HOLDFAST_REDIS say where (else the running stack), HOLDFAST_TOPIC_PREFIX goes before every topic name.
+    HOLDFAST_MYSQL and HOLDFAST_REDIS say where (else the running stack), HOLDFAST_MYSQL_SHARDS where the order lines are;
+    HOLDFAST_TOPIC_PREFIX goes before every topic name.
 
     A journal has one JSON object a line: what a client is about to send, on the disk before it is sent, and what the brokers
     said they hold. What was sent and not acknowledged may be in the log or not; a last line that breaks off counts as not
@@ -70,6 +72,13 @@ def _give_up(why: str, *, as_json: bool) -> NoReturn:
     raise SystemExit(CANNOT_CHECK)
 
 
+def _shards() -> tuple[str, ...]:
+    try:
+        return shard_urls(os.environ.get(VARIABLE, ""))
+    except ValueError as error:
+        raise auditor.CannotCheckError(str(error)) from error
+
+
 def _run(wanted: dict[str, Any], *, no_stores: bool, shows_progress: bool) -> auditor.Report:
     stores = None if no_stores else endpoints()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn())
@@ -83,6 +92,7 @@ def _run(wanted: dict[str, Any], *, no_stores: bool, shows_progress: bool) -> au
             kafka=stores.kafka if stores else kafka(),
             mysql_url=stores.mysql if stores else None,
             redis_url=stores.redis if stores else None,
+            shards=_shards(),
             prefix=os.environ.get("HOLDFAST_TOPIC_PREFIX", ""),
             progress=show,
             **wanted,

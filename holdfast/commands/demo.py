@@ -23,7 +23,7 @@ from holdfast.stack.home import Home
 def demo(data: Path, opening_stock: Decimal | None, workers: int | None, as_json: bool) -> None:
     """Run a file of real orders through the whole pipeline and audit what came of it.
 
-    Brings the stack up (servers, topics, tables, workers, sinks) with a small warehouse that ships what is confirmed,
+    Brings the stack up (servers, topics, tables, workers, sinks, a gateway) with a small warehouse that ships what is confirmed,
     loads the file, waits until everything is decided and written, audits, and leaves all of it running: `holdfast down`
     ends it. Run again with the same file it sends nothing new; another file has orders of its own.
 
@@ -46,4 +46,7 @@ def _print(shown: Shown) -> None:
     for name, value in shown.document().items():
         table.add_row(name.replace("_", " "), f"{value:,}")
     console.print(table)
+    if shown.gateway:
+        console.print(f"orders over HTTP: {shown.gateway}, described at {shown.gateway}/docs", highlight=False, soft_wrap=True)
+        console.print("a key for them: `holdfast keys create --user u1 --scope place,read`", highlight=False, soft_wrap=True)
     console.print("it is all still running: `holdfast watch`, `holdfast status`; `make down` ends it", highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """`holdfast order ID` and `holdfast stock PRODUCT`."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from holdfast.stack.endpoints import endpoints, given
 from holdfast.stack.errors import StackError
 from ingest.errors import IngestError
 from ingest.lookups import LINE_FIELDS, Found, Lookups, parse_order_id, parse_product_id
+from schemas.shards import VARIABLE
 from schemas.views import TIME_COLUMNS
 
 MONEY = frozenset({"amount", "charged", "refunded"})
@@ -57,7 +59,7 @@ def stock(product_id: str, as_json: bool) -> None:
 
 def _look_up(ask: Callable[[Lookups], Found | None]) -> Found | None:
     try:
-        lookups = Lookups(_address("redis"), _address("mysql"))
+        lookups = Lookups(_address("redis"), _address("mysql"), os.environ.get(VARIABLE, ""))
         try:
             return ask(lookups)
         finally:

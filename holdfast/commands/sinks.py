@@ -1,12 +1,14 @@
 """`holdfast sink mysql | redis` and `holdfast migrate`."""
 
 import json
+import os
 from dataclasses import asdict
 
 import click
 
 from holdfast.stack.endpoints import endpoints, given
 from holdfast.stack.errors import StackError
+from schemas.shards import VARIABLE
 from sinks.errors import SinkError
 
 
@@ -25,7 +27,8 @@ def mysql_command() -> None:
 
     Runs until SIGTERM or Ctrl-C, which let it finish the batch in hand. Several may run: they share the partitions. A
     database that is down is waited for; one that is new or was set back is filled again from where it stands.
-    Needs HOLDFAST_KAFKA and HOLDFAST_MYSQL, or a running stack; the tables come from `holdfast migrate`.
+    Needs HOLDFAST_KAFKA and HOLDFAST_MYSQL, or a running stack; the tables come from `holdfast migrate`. With
+    HOLDFAST_MYSQL_SHARDS (mysql://...,mysql://...) the order lines are spread over those databases by product.
     """
     _run("mysql")
 
@@ -42,22 +45,30 @@ def redis_command() -> None:
 
 
 @click.command("migrate")
-@click.option("--json", "as_json", is_flag=True, help='Print {"before": revision or null, "after": revision, "applied": [revisions]}.')
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='Print {"before": revision or null, "after": revision, "applied": [revisions]}; with shards, the same for each in "shards".',
+)
 def migrate(as_json: bool) -> None:
     """Create the MySQL tables, or bring them to this program's revision.
 
-    Running it again changes nothing. Needs HOLDFAST_MYSQL, or a running stack.
+    Running it again changes nothing. Needs HOLDFAST_MYSQL, or a running stack. The databases of HOLDFAST_MYSQL_SHARDS get the same tables; the
+    databases themselves have to be there.
     """
     from sinks import migrate as migrations
+    from sinks.config import shards_of
 
     try:
-        done = migrations.migrate(_address("mysql"))
+        done, *shards = [migrations.migrate(url) for url in (_address("mysql"), *shards_of(os.environ.get(VARIABLE, "")))]
     except (SinkError, StackError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps(asdict(done)))
-    else:
-        click.echo(f"the tables are at revision {done.after}" + (f": {len(done.applied)} applied" if done.applied else ", as before"))
+        click.echo(json.dumps(asdict(done) | ({"shards": [asdict(each) for each in shards]} if shards else {})))
+        return
+    for name, each in (("the tables are", done), *((f"shard {number} is", each) for number, each in enumerate(shards))):
+        click.echo(f"{name} at revision {each.after}" + (f": {len(each.applied)} applied" if each.applied else ", as before"))
 
 
 def _run(name: str) -> None:

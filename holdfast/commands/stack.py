@@ -19,16 +19,20 @@ NOTHING_RUNS = 3
 
 @click.command()
 @click.option("--workers", type=click.IntRange(min=0), help="Worker processes. By default as many as run now, or one.")
+@click.option("--gateways", type=click.IntRange(min=0), help="Gateway processes, at one address. By default as many as run now, or one.")
 @click.option("--servers-only", is_flag=True, help="Start Kafka, MariaDB and Redis, and nothing of the pipeline.")
-def up(workers: int | None, servers_only: bool) -> None:
+def up(workers: int | None, gateways: int | None, servers_only: bool) -> None:
     """Start the stack, or what is missing of it, and return when all of it is healthy.
 
     The servers keep their data in HOLDFAST_HOME (by default .holdfast in the project). A server whose endpoint is in
     HOLDFAST_KAFKA (host:port), HOLDFAST_MYSQL (mysql://user:password@host:port/database) or HOLDFAST_REDIS
     (redis://host:port/0) is used where it is, not started.
+
+    The gateways listen on a port that is chosen once and kept (`holdfast status` names it), or on HOLDFAST_GATEWAY_HOST and
+    HOLDFAST_GATEWAY_PORT.
     """
-    if servers_only and workers:
-        raise click.UsageError("--servers-only starts no workers: leave out one of the two")
+    if servers_only and (workers or gateways):
+        raise click.UsageError("--servers-only starts no workers and no gateways: leave out one of the two")
     console, home, began = Console(stderr=True), Home.from_environment(), time.monotonic()
     try:
         with console.status("starting") as line:
@@ -37,7 +41,7 @@ def up(workers: int | None, servers_only: bool) -> None:
                 line.update(step)
                 console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {step}", highlight=False)
 
-            lifecycle.up(home, lifecycle.Wish(workers, servers_only), report)
+            lifecycle.up(home, lifecycle.Wish(workers, gateways, servers_only), report)
     except StackError as error:
         raise click.ClickException(str(error)) from error
     console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  [green]the stack is up[/]", highlight=False)

@@ -22,7 +22,7 @@ def watch(interval: float, once: bool, as_json: bool) -> None:
     """Show rates, lag per stage and dead letters, until Ctrl-C.
 
     Rates and `seen` count what is committed while watching; lag is in records, 0 when a stage has read everything;
-    dead letters are all there are, by reason. Reads Kafka alone and disturbs nobody.
+    dead letters are those still open, by reason (`holdfast dead-letters list`). Reads Kafka alone and disturbs nobody.
     """
     with closing(Watcher(kafka(), prefix_of())) as watcher:
         sights = _sights(watcher, interval, once)

@@ -20,7 +20,7 @@ from holdfast.stack import lifecycle, pipeline
 from holdfast.stack.endpoints import Endpoints
 from holdfast.stack.errors import StackError
 from holdfast.stack.home import Home
-from holdfast.stack.state import Task
+from holdfast.stack.state import Plan, Task
 from holdfast.topics import partitions_of, prefix_of
 from ingest.backfill import Report as LoadReport
 
@@ -44,6 +44,8 @@ class Shown:
     folded: Folded
     timing: Timing
     audit: AuditReport
+    gateway: str | None = None
+    """URL of the gateways, if any run."""
 
     def document(self) -> dict[str, int | float]:
         """The result as one flat object: `rows` of the file, all else from the log and the stores.
@@ -75,19 +77,20 @@ def show(home: Home, wish: DemoWish, screen: Screen, environ: Mapping[str, str] 
     if not wish.path.is_file():
         raise StackError(f"{wish.path} is no file: name an Online Retail CSV file (plain, .gz or .xz)")
     prefix = prefix_of(environ)
-    at = _bring_up(home, wish.workers, screen)
+    plan = _bring_up(home, wish.workers, screen)
+    at = plan.endpoints
     with closing(Follower(at, prefix, partitions_of(environ), _order_timeout_s(environ))) as follower:
         screen.step(f"loading {wish.path.name}")
         load = _load(follower, at, prefix, wish, screen)
         screen.step("waiting until everything is decided and written")
         folded, timing = follower.until_quiet(partial(_fold, at, prefix, load, wish.path.name), load.counts.orders, screen.show)
     screen.step("auditing")
-    return Shown(load, folded, timing, _audit(at, prefix, screen))
+    return Shown(load, folded, timing, _audit(at, prefix, screen), pipeline.gateway_url(plan.processes))
 
 
-def _bring_up(home: Home, workers: int | None, screen: Screen) -> Endpoints:
+def _bring_up(home: Home, workers: int | None, screen: Screen) -> Plan:
     screen.step("bringing up the stack")
-    return lifecycle.up(home, lifecycle.Wish(workers, processes=with_warehouse), screen.step).endpoints
+    return lifecycle.up(home, lifecycle.Wish(workers, processes=with_warehouse), screen.step)
 
 
 def with_warehouse(workers: int) -> tuple[Task, ...]:

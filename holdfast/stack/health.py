@@ -1,12 +1,16 @@
 """Does a server answer? Asked with the clients that will use it."""
 
+import http.client
 import socket
+import urllib.request
 from collections.abc import Callable
 
 from holdfast.stack.endpoints import MysqlAddress
 from holdfast.stack.errors import NotHealthyError
 
 TIMEOUT_S = 3.0
+GATEWAY_TIMEOUT_S = 1.0
+"""Less than the servers have: the supervisor asks while it looks after all the others."""
 
 
 def check_kafka(bootstrap: str) -> None:
@@ -46,6 +50,15 @@ def check_redis(url: str) -> None:
     except (redis.RedisError, ValueError) as error:
         # The URL may hold a password; the client's own message names the host and port.
         raise NotHealthyError(f"Redis does not answer: {error}") from error
+
+
+def check_gateway(url: str) -> None:
+    """Raise NotHealthyError unless the gateway at `url` says that it can take orders."""
+    try:
+        # Never through a proxy of the environment: it is our own.
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/readyz", timeout=GATEWAY_TIMEOUT_S).close()
+    except (OSError, http.client.HTTPException) as error:
+        raise NotHealthyError(f"the gateway at {url} takes no orders: {error}") from error
 
 
 CHECKS: dict[str, Callable[[str], None]] = {"kafka": check_kafka, "mysql": check_mysql, "redis": check_redis}

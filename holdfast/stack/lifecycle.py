@@ -32,9 +32,10 @@ GONE_S = 3.0
 
 @dataclass(frozen=True)
 class Wish:
-    """What the caller of `up` wants. `workers` None: as many as run now, or one. `environment` is added to that of all that is started."""
+    """What the caller of `up` wants. `workers` and `gateways` None: as many as run now, or one. `environment` is added to that of all that is started."""
 
     workers: int | None = None
+    gateways: int | None = None
     servers_only: bool = False
     setup: tuple[Task, ...] = pipeline.SETUP
     processes: Callable[[int], tuple[Task, ...]] = pipeline.processes
@@ -113,12 +114,28 @@ def _processes(home: Home, wish: Wish) -> tuple[Task, ...]:
     """What a new stack runs on its servers. A payment provider of its own keeps its port, as the servers do."""
     if wish.servers_only:
         return ()
-    tasks = wish.processes(1 if wish.workers is None else wish.workers)
+    tasks = (*wish.processes(1 if wish.workers is None else wish.workers), *_gateways(home, wish, ()))
     if not pipeline.wants_provider({**os.environ, **wish.environment}):
         return tasks
-    ports = assign_ports([pipeline.PROVIDER], read_json(home.ports_file, dict[str, int]) or {})
+    return (pipeline.provider(_kept_port(home, pipeline.PROVIDER)), *tasks)
+
+
+def _gateways(home: Home, wish: Wish, planned: tuple[Task, ...]) -> tuple[Task, ...]:
+    """The gateways wished beside what is planned; more of them listen where the first one does."""
+    running = sum(task.kind == pipeline.GATEWAY for task in planned)
+    count = (running if planned else 1) if wish.gateways is None else wish.gateways
+    if not count:
+        return ()
+    environ = {**os.environ, **wish.environment}
+    address = pipeline.gateway_address(planned)
+    host, port = address or (pipeline.wished_host(environ), pipeline.wished_port(environ) or _kept_port(home, pipeline.GATEWAY))
+    return pipeline.gateways(count, host, port)
+
+
+def _kept_port(home: Home, name: str) -> int:
+    ports = assign_ports([name], read_json(home.ports_file, dict[str, int]) or {})
     write_json(home.ports_file, ports)
-    return (pipeline.provider(ports[pipeline.PROVIDER]), *tasks)
+    return ports[name]
 
 
 def _ensure_programs(home: Home, kinds: tuple[str, ...], report: Report) -> None:
@@ -167,7 +184,7 @@ def _change(home: Home, wish: Wish, running: StackState, external: dict[str, str
     for name, address in external.items():
         if getattr(plan.endpoints, name) != address:
             raise StackError(f"the running stack uses another {name} than the environment names: run `holdfast down` first")
-    processes = _wanted(plan, wish, running)
+    processes = _wanted(home, plan, wish, running)
     if processes == plan.processes and running.phase != "failed":
         return plan
     changed = replace(plan, generation=plan.generation + 1, processes=processes, setup=wish.setup if processes else ())
@@ -175,8 +192,8 @@ def _change(home: Home, wish: Wish, running: StackState, external: dict[str, str
     return changed
 
 
-def _wanted(plan: Plan, wish: Wish, running: StackState) -> tuple[Task, ...]:
-    """`up` adds to what runs; it takes away only workers, and only when told a smaller number.
+def _wanted(home: Home, plan: Plan, wish: Wish, running: StackState) -> tuple[Task, ...]:
+    """`up` adds to what runs; it takes away only workers and gateways, and only when told a smaller number.
 
     What was planned but does not run (the pipeline failed) is not kept: the fault may be in it.
     """
@@ -185,9 +202,9 @@ def _wanted(plan: Plan, wish: Wish, running: StackState) -> tuple[Task, ...]:
     if wish.servers_only:
         return kept
     workers = sum(task.kind == "worker" for task in plan.processes)
-    wanted = wish.processes((workers or 1) if wish.workers is None else wish.workers)
+    wanted = (*wish.processes((workers or 1) if wish.workers is None else wish.workers), *_gateways(home, wish, plan.processes))
     own = {task.name for task in wanted}
-    others = [task for task in kept if task.kind != "worker" and task.name not in own]
+    others = [task for task in kept if task.kind not in ("worker", pipeline.GATEWAY) and task.name not in own]
     return (*(task for task in others if task.kind == pipeline.PROVIDER), *wanted, *(task for task in others if task.kind != pipeline.PROVIDER))
 
 

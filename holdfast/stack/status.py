@@ -9,7 +9,7 @@ from holdfast.stack.endpoints import Endpoints, MysqlAddress, endpoints
 from holdfast.stack.errors import NoStackError, StackError
 from holdfast.stack.files import read_json
 from holdfast.stack.home import Home
-from holdfast.stack.pipeline import payment_url
+from holdfast.stack.pipeline import gateway_url, payment_url
 from holdfast.stack.processes import is_alive
 from holdfast.stack.state import ProcessState, StackState, read_state, running_plan
 
@@ -47,6 +47,8 @@ class StackStatus:
     problem: str = ""
     payment: str | None = None
     """URL of the stack's own payment provider, if it runs one."""
+    gateway: str | None = None
+    """URL of the stack's gateways, if it runs any."""
 
     def document(self) -> dict[str, object]:
         """The status for programs; `mysql` in its parts, with the password."""
@@ -55,6 +57,7 @@ class StackStatus:
             "kafka": known.kafka if known else None,
             "mysql": asdict(MysqlAddress.parse(known.mysql)) if known else None,
             "redis": known.redis if known else None,
+            "gateway": self.gateway,
             "payment": self.payment,
             "processes": [asdict(process) for process in self.processes],
             "problem": self.problem or None,
@@ -68,7 +71,8 @@ class StackStatus:
         mysql = f"mysql://{at.user}@{at.host}:{at.port}/{at.database}"
         scheme, _, rest = self.endpoints.redis.partition("://")
         servers = {"kafka": self.endpoints.kafka, "mysql": mysql, "redis": f"{scheme}://{rest.rpartition('@')[2]}"}
-        return {**servers, **({"payment": self.payment} if self.payment else {})}
+        own = {"gateway": self.gateway, "payment": self.payment}
+        return {**servers, **{name: url for name, url in own.items() if url}}
 
 
 def stack_status(home: Home, environ: Mapping[str, str] = os.environ) -> StackStatus:
@@ -80,8 +84,8 @@ def stack_status(home: Home, environ: Mapping[str, str] = os.environ) -> StackSt
     except NoStackError:
         known = None
     plan = running_plan(home)
-    payment = payment_url(plan.processes) if plan else None
-    return StackStatus(bool(processes) or known is not None, known, processes, _problem(state, processes), payment)
+    tasks = plan.processes if plan else ()
+    return StackStatus(bool(processes) or known is not None, known, processes, _problem(state, processes), payment_url(tasks), gateway_url(tasks))
 
 
 def _processes(home: Home, state: StackState | None) -> list[ProcessStatus]:

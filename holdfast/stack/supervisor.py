@@ -16,9 +16,9 @@ from typing import NoReturn
 from holdfast.stack.child import MARK, Child
 from holdfast.stack.errors import NotHealthyError, ProcessFailedError, StackError
 from holdfast.stack.files import last_lines, write_json
-from holdfast.stack.health import CHECKS
+from holdfast.stack.health import CHECKS, check_gateway
 from holdfast.stack.home import CACHE_VARIABLE, HOME_VARIABLE, Home
-from holdfast.stack.pipeline import command_line
+from holdfast.stack.pipeline import GATEWAY, command_line, gateway_url
 from holdfast.stack.processes import is_alive, myself
 from holdfast.stack.servers import SERVERS, SERVES
 from holdfast.stack.state import Phase, Plan, StackState, Task, read_plan
@@ -163,7 +163,15 @@ class Supervisor:
             return False
         if child.name in self._servers:
             return self._answers(SERVES[child.kind], child)
-        return child.age_s > SETTLED_S or (self._home.run / f"{child.kind}-{child.pid}.json").exists()
+        written = (self._home.run / f"{child.kind}-{child.pid}.json").exists()
+        return written and self._takes_orders() if child.kind == GATEWAY else written or child.age_s > SETTLED_S
+
+    def _takes_orders(self) -> bool:
+        try:
+            check_gateway(gateway_url(self._plan.processes) or "")
+        except NotHealthyError:
+            return False
+        return True
 
     def _environment(self, task: Task) -> dict[str, str]:
         own = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
+import failpoints
 from ingest.columns import LineItem
 from ingest.errors import IngestError
 from ingest.http.bodies import ORDER, OrderBody, canonical, check_order, line_items
@@ -20,6 +21,7 @@ from ingest.http.messages import Answer, Request, Streamed
 from ingest.http.ndjson import parts_of
 from ingest.http.routes import Route
 from ingest.http.seams import Asked, Scope
+from ingest.http.throttle import check_admitted
 from ingest.order_ids import clock_ms
 from ingest.order_log import Acknowledged
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 PARTS_IN_HAND: Final = 16
 """Parts of one request that wait for their acknowledgement; then no more of it is read."""
 PAUSE_S: Final = 0.02
+LONGEST_PAUSE_S: Final = 30.0
+"""Lines that would have to wait for longer for the caller's tokens are refused."""
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,6 +90,8 @@ class _Batch:
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
+            while not self._parts.empty():
+                self._settle(self._parts.get_nowait(), False)
 
     async def _read(self) -> None:
         """Send what comes in. What makes the rest unreadable is the answer of the line at which it stood."""
@@ -105,11 +111,17 @@ class _Batch:
                 await self._place(part)
             except (Problem, IngestError) as error:
                 _fail(part, error)
-            await self._parts.put(part)
+            try:
+                await self._parts.put(part)
+            except asyncio.CancelledError:
+                self._settle(part, False)
+                raise
 
     async def _admit(self, lines: int) -> None:
         """Wait for the caller's next tokens and for room in the log: a batch is slowed down, not refused."""
-        while (after_s := (await self._gateway.throttle(self._request.caller, lines)).retry_after_s) is not None:
+        while (after_s := (admission := await self._gateway.throttle(self._request.caller, lines)).retry_after_s) is not None:
+            if after_s > LONGEST_PAUSE_S:
+                check_admitted(admission)
             await asyncio.sleep(min(after_s, 1.0))
         deadline = asyncio.get_running_loop().time() + self._gateway.settings.gateway_ack_timeout
         while self._gateway.shed_after() is not None:
@@ -151,16 +163,23 @@ class _Batch:
                 line.order_id, line.acknowledged = claim.order_id, claim.acknowledged
                 claimed.append(item)
         part.asked = claimed
+        failpoints.reach("gateway.claimed")
 
     async def _answer(self, part: _Part) -> bytes:
+        acknowledged = False
         try:
             if part.sent is not None:
                 await part.sent
+            acknowledged = all(line.problem is None for line in part.lines if line.order is not None)
         except IngestError as error:
             _fail(part, error)
-        if part.asked:
-            self._gateway.idempotency.settle(part.asked, all(line.problem is None for line in part.lines if line.order is not None))
+        finally:
+            self._settle(part, acknowledged)
         return b"".join([self._said(number, line) for number, line in enumerate(part.lines, part.first)])
+
+    def _settle(self, part: _Part | None, acknowledged: bool) -> None:
+        if part is not None and part.asked:
+            self._gateway.idempotency.settle(part.asked, acknowledged)
 
     def _said(self, number: int, line: _Line) -> bytes:
         if line.problem is None:
@@ -202,6 +221,7 @@ ROUTES: Final = (
         "With an Idempotency-Key, line n has the key `KEY/n`. When the log or the caller's limit does not keep up, reading slows down.",
         OrderBody,
         NDJSON,
+        body_required=False,
         answers={200: BatchAnswer},
         answer_type=NDJSON,
         parameters=(KEY_PARAMETER,),

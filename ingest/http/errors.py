@@ -45,12 +45,18 @@ class ProblemType(Enum):
     NOT_IMPLEMENTED = Kind(501, "Not offered here", "Leave out what `detail` names.")
     OVERLOADED = Kind(503, "More is asked than can be done now", "Nothing was done. Repeat the request after `Retry-After` seconds.")
     NOT_ACKNOWLEDGED = Kind(503, "The log did not acknowledge in time", "It may have been done: repeat the request with the same Idempotency-Key.")
+    NOT_YET = Kind(503, "That version cannot be read yet", "Repeat the request after `Retry-After` seconds, or ask for an earlier version.")
     UNAVAILABLE = Kind(503, "A store does not answer now", "Repeat the request after `Retry-After` seconds.")
+
+    @property
+    def slug(self) -> str:
+        """Its name in URLs."""
+        return self.name.lower().replace("_", "-")
 
     @property
     def uri(self) -> str:
         """The `type` member: a reference to the page that describes it."""
-        return PREFIX + self.name.lower().replace("_", "-")
+        return PREFIX + self.slug
 
 
 class FieldError(msgspec.Struct, frozen=True):

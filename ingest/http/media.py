@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingest.http.errors import Problem, ProblemType
+from ingest.http.errors import Problem, ProblemType, malformed
 from ingest.http.messages import Request
 
 NDJSON: Final = "application/x-ndjson"
 _LINES: Final = frozenset(
     {NDJSON, "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/json", "application/octet-stream", "text/plain"}
 )
+
+
+def text_of(request: Request, name: str) -> str | None:
+    """Return a header, None where there is none; raises Problem (400) for one that is no text, which the server passes over."""
+    said = request.headers.get(name)
+    if said is None and name in request.headers:
+        raise malformed(f"the header {name} holds bytes that are not visible ASCII")
+    return said
 
 
 def check_json(request: Request) -> None:

@@ -27,11 +27,12 @@ class Response:
 
 @dataclass(slots=True)
 class Streamed:
-    """An answer given piece by piece: `pieces` is closed when the client goes away or the gateway stops."""
+    """An answer given piece by piece: `pieces` is closed when the client goes away, or takes longer than `send_within_s` for a piece."""
 
     status: int
     pieces: AsyncIterator[bytes]
     headers: Headers = field(default_factory=list)
+    send_within_s: float | None = None
 
 
 Answer: TypeAlias = Response | Streamed
@@ -42,6 +43,9 @@ class RequestHeaders(Protocol):
 
     def get(self, key: str, default: str | None = None) -> str | None:
         """Return the first header of that name."""
+
+    def __contains__(self, key: str, /) -> bool:
+        """Say whether there is a header of that name, text or not."""
 
 
 class Incoming(Protocol):

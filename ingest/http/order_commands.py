@@ -16,7 +16,7 @@ from ingest.http.idempotency import KEY_PARAMETER, key_of
 from ingest.http.media import check_json
 from ingest.http.messages import JSON, Answer, Request, Response
 from ingest.http.owners import check_owner
-from ingest.http.routes import Handler, Parameter, Route
+from ingest.http.routes import Handler, Parameter, Route, up_to
 from ingest.http.seams import Scope
 from ingest.http.waiting import WAIT_PARAMETER, DecidedOrder, applied, decided_order, key_of_order, wait_of
 from ingest.lookups import parse_order_id
@@ -26,7 +26,7 @@ from schemas.outcomes import MAX_ORDER_ID, OrderCommandKind
 if TYPE_CHECKING:
     from ingest.gateway import Gateway
 
-ORDER_ID: Final = Parameter("order_id", "path", "Order ID.", {"type": "string", "pattern": "^[1-9][0-9]{0,18}$", "examples": [str(2**60)]}, required=True)
+ORDER_ID: Final = Parameter("order_id", "path", "Order ID.", {"type": "string", "pattern": up_to(MAX_ORDER_ID), "examples": [str(2**60)]}, required=True)
 _MAX_ACTOR: Final = 64
 _Bodies = CancelBody | ShipBody | ReturnBody
 
@@ -43,7 +43,7 @@ class OrderCommandAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 def order_id_of(request: Request) -> int:
     """Return the order ID of the path; raises Problem (400)."""
     text = request.params["order_id"]
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ORDER_ID)) and 1 <= int(text) <= MAX_ORDER_ID):
+    if not (text.isascii() and text.isdigit() and text[0] != "0" and len(text) <= len(str(MAX_ORDER_ID)) and int(text) <= MAX_ORDER_ID):
         raise malformed(f"{text[:40]!r} is no order ID: it is a whole number from 1 to {MAX_ORDER_ID}")
     return parse_order_id(text)
 
@@ -132,6 +132,7 @@ def _route(action: str, kind: OrderCommandKind, body: Body[Any], scopes: tuple[S
         problems=_PROBLEMS,
         sheds=True,
         body_required=False,
+        headers=("Preference-Applied",),
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+import failpoints
 from ingest.http.bodies import ORDER, Accepted, OrderBody, canonical, check_order, line_items
 from ingest.http.errors import Problem, ProblemType, json_body
 from ingest.http.idempotency import KEY_PARAMETER, body_hash, key_of
@@ -15,6 +16,7 @@ from ingest.http.media import check_json
 from ingest.http.messages import JSON, Answer, Headers, Request, Response
 from ingest.http.routes import Route
 from ingest.http.seams import Asked, Claim, Scope
+from ingest.http.throttle import check_admitted
 from ingest.http.waiting import WAIT_PARAMETER, DecidedOrder, applied, decision, key_of_order, wait_of
 from ingest.order_ids import clock_ms
 
@@ -30,6 +32,8 @@ async def place(gateway: Gateway, request: Request) -> Answer:
     order = ORDER.decode(await request.incoming.whole())
     check_order(order)
     request.caller.check_user(order.user)
+    if request.caller.user is None:
+        check_admitted(await gateway.throttle.user(order.user))
     key, wait_s = key_of(request), wait_of(request, gateway.settings.gateway_max_wait)
     order_id = gateway.ids.next() or (await gateway.ids.take(1))[0]
     if key is not None or wait_s:
@@ -50,8 +54,14 @@ async def _place_with_care(gateway: Gateway, request: Request, asked: Asked, ord
         gateway.owners.note(claim.order_id, order.user)
         if watch is None:
             return accepted(claim.order_id)
-        decided: Any = await gateway.reads.order(claim.order_id) if claim.order_id != asked.order_id and gateway.reads else None
+        decided = await _decided_before(gateway, claim.order_id) if claim.order_id != asked.order_id else None
         return _waited(claim.order_id, decided or await decision(watch, deadline), wait_s)
+
+
+async def _decided_before(gateway: Gateway, order_id: int) -> Any:
+    """Return what is known of an order that was placed before; where nobody can say, its decision is waited for like a new one's."""
+    with suppress(Problem):
+        return None if gateway.reads is None else await gateway.reads.order(order_id)
 
 
 @asynccontextmanager
@@ -66,7 +76,9 @@ async def _claimed(gateway: Gateway, asked: Asked, order: OrderBody) -> AsyncIte
         raise claim
     acknowledged = False
     try:
+        failpoints.reach("gateway.claimed")
         yield claim
+        failpoints.reach("gateway.sent")
         acknowledged = True
     finally:
         gateway.idempotency.settle(keyed, acknowledged)
@@ -108,5 +120,6 @@ ROUTES: Final = (
         parameters=(KEY_PARAMETER, WAIT_PARAMETER),
         problems=_PROBLEMS,
         sheds=True,
+        headers=("Location", "Preference-Applied"),
     ),
 )

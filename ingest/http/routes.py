@@ -35,6 +35,7 @@ class Route:
 
     `sheds`: refused when the way into the log is nearly full. `body` and `answers` (by status) are
     msgspec structs or JSON schemas; `problems` are those beyond what every route may answer.
+    `headers` are those of good answers; a route without a `tag` is not in the OpenAPI document.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Route:
     tag: str = "orders"
     sheds: bool = False
     body_required: bool = True
+    headers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -87,11 +89,25 @@ class RouteTable:
             if found := pattern.fullmatch(path):
                 if method in by_method:
                     return by_method[method], found.groupdict()
-                allowed.update(by_method)
+                # Of several the most particular: others are for product IDs with slashes.
+                allowed = allowed or set(by_method)
         if allowed:
             allow = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
             raise Problem(ProblemType.METHOD_NOT_ALLOWED, f"{method[:20]} is not for this path: use {allow}", headers=[("allow", allow)])
         raise Problem(ProblemType.NOT_FOUND, "there is nothing at this path; /openapi.json lists what there is")
+
+
+def up_to(most: int) -> str:
+    """Return JSON schema's pattern of the decimal numbers from 1 to `most`, without leading zeroes: for numbers that go as strings."""
+    digits = str(most)
+    shorter = f"[1-9][0-9]{{0,{len(digits) - 2}}}"
+    below = (_below(digits, at) for at in range(len(digits)) if int(digits[at]) > (at == 0))
+    return f"^({'|'.join((shorter, *below, digits))})$"
+
+
+def _below(digits: str, at: int) -> str:
+    """The numbers of as many digits that are the same before one digit, and smaller in it."""
+    return f"{digits[:at]}[{int(at == 0)}-{int(digits[at]) - 1}][0-9]{{{len(digits) - at - 1}}}"
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -123,21 +123,22 @@ class RsgiApp:
 async def _stream(protocol: HTTPProtocol, answer: Streamed) -> None:
     """Send piece by piece; a client that goes away ends the answer's making, wherever it waits."""
     transport = protocol.response_stream(answer.status, answer.headers)
-    sending = asyncio.ensure_future(_send(transport, answer.pieces))
+    sending = asyncio.ensure_future(_send(transport, answer.pieces, answer.send_within_s))
     gone = asyncio.ensure_future(protocol.client_disconnect())
     try:
         await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
     finally:
         sending.cancel()
         gone.cancel()
-        with suppress(asyncio.CancelledError, ProtocolClosed):
+        with suppress(asyncio.CancelledError, ProtocolClosed, TimeoutError):
             await sending
 
 
-async def _send(transport: Any, pieces: AsyncIterator[bytes]) -> None:
+async def _send(transport: Any, pieces: AsyncIterator[bytes], within_s: float | None) -> None:
     try:
         async for piece in pieces:
-            await transport.send_bytes(piece)
+            async with asyncio.timeout(within_s):
+                await transport.send_bytes(piece)
     finally:
         close = getattr(pieces, "aclose", None)
         if close is not None:

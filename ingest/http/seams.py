@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ingest.http.errors import Problem, ProblemType
 from ingest.http.messages import Headers, Request
 
 MAX_KEY_LENGTH: Final = 128
 """Characters of an Idempotency-Key."""
+REALM: Final = 'Bearer realm="holdfast"'
+"""How `WWW-Authenticate` begins (RFC 6750)."""
 
 
 class Scope(StrEnum):
@@ -25,13 +27,21 @@ class Scope(StrEnum):
     __hash__ = str.__hash__
 
 
+class Limit(NamedTuple):
+    """A token bucket's size: `rate` tokens come per s, `burst` are there at most."""
+
+    rate: float
+    burst: int
+
+
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `user` None: acts for every user. `key_id` names the API key in logs and limits; it is not the key."""
+    """Who asks. `user` None: acts for every user. `key_id` names the API key in logs and limits; it is not the key. `limit`: the key's own."""
 
     user: str | None
     scopes: frozenset[Scope]
     key_id: str = ""
+    limit: Limit | None = None
 
     def may(self, scope: Scope) -> bool:
         """Say whether the key allows this."""
@@ -40,7 +50,8 @@ class Caller:
     def check_scopes(self, scopes: Sequence[Scope]) -> None:
         """Raise the 403 of a caller who has none of these scopes."""
         if scopes[0] not in self.scopes and not any(map(self.may, scopes)):
-            raise Problem(ProblemType.FORBIDDEN, f"this needs a key with the scope {' or '.join(scopes)}")
+            needed = f'{REALM}, error="insufficient_scope", scope="{" ".join(scopes)}"'
+            raise Problem(ProblemType.FORBIDDEN, f"this needs a key with the scope {' or '.join(scopes)}", headers=[("www-authenticate", needed)])
 
     def check_user(self, user: str) -> None:
         """Raise the 403 of a caller who acts for another user."""
@@ -69,6 +80,9 @@ class Throttle(Protocol):
 
     async def __call__(self, caller: Caller, cost: int) -> Admission:
         """Take `cost` tokens: 1 before a request's handler runs, then n for each part of n lines of a batch."""
+
+    async def user(self, user: str) -> Admission:
+        """Take a token of the user for whom a caller without a user acts."""
 
 
 @dataclass(frozen=True)
@@ -105,36 +119,20 @@ class Idempotency(Protocol):
 class Reads(Protocol):
     """Answers from what the sinks wrote. Fields as in docs/gateway.md; IDs are strings; `version` and `age_ms` always there."""
 
-    async def order(self, order_id: int, min_version: int = 0) -> Mapping[str, Any] | None:
-        """Return an order; None if it is unknown or not decided yet. Raises Problem UNAVAILABLE."""
+    async def order(self, order_id: int, min_version: int = 0, user: str | None = None) -> Mapping[str, Any] | None:
+        """Return an order; None if it is unknown, not decided yet, or not of `user` where one is named.
+
+        Raises Problem UNAVAILABLE, or NOT_YET where `min_version` is asked for and does not come in time.
+        """
 
     async def orders_of(self, user: str, limit: int, cursor: str | None) -> tuple[Sequence[Mapping[str, Any]], str | None]:
         """Return a page of a user's orders, newest first, and the cursor of the next page; raises Problem for a bad cursor."""
 
     async def product(self, product_id: str, min_version: int = 0) -> Mapping[str, Any] | None:
-        """Return a product's stock; None if it never had any."""
+        """Return a product's stock; None if it never had any. Raises like `order`."""
 
     async def products(self, product_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """Return those that are known, by ID."""
+        """Return those that are known, by ID. Raises Problem UNAVAILABLE."""
 
-
-class Everybody:
-    """Authorize without keys: whoever reaches the gateway may do everything."""
-
-    def __init__(self) -> None:
-        self._caller = Caller(None, frozenset(Scope))
-
-    async def __call__(self, request: Request) -> Caller:  # noqa: ARG002
-        """See Authorize."""
-        return self._caller
-
-
-class Unlimited:
-    """Throttle without limits."""
-
-    def __init__(self) -> None:
-        self._admission = Admission()
-
-    async def __call__(self, caller: Caller, cost: int) -> Admission:  # noqa: ARG002
-        """See Throttle."""
-        return self._admission
+    async def close(self) -> None:
+        """Let go of the stores."""

@@ -11,6 +11,7 @@ import signal
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import structlog
 import uvloop
@@ -18,6 +19,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+import failpoints
 from ingest.errors import ConfigError
 from ingest.gateway import Gateway
 from ingest.http.config import GatewaySettings
@@ -33,6 +35,10 @@ BUFFER = 65_536
 def run(settings: GatewaySettings) -> None:
     """Serve until SIGTERM or SIGINT, then answer what is in hand; raises IngestError when it cannot start."""
     set_up_logging()
+    try:
+        failpoints.arm_from_environment()
+    except failpoints.FailpointsError as error:
+        raise ConfigError(str(error)) from error
     uvloop.run(_serve(settings))
 
 
@@ -42,7 +48,7 @@ async def _serve(settings: GatewaySettings) -> None:
     await gateway.open()
     _collect_seldom()
     app = RsgiApp(gateway.answer, settings.gateway_max_body, settings.gateway_body_timeout)
-    server = _server(settings, app)
+    server = granian(settings, app)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stopping.set)
     try:
@@ -65,7 +71,8 @@ def _collect_seldom() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def _server(settings: GatewaySettings, app: RsgiApp) -> Server:
+def granian(settings: GatewaySettings, app: Any) -> Server:
+    """Return the HTTP server of an RSGI application; the bench runs a bare one in the same way."""
     return Server(
         app,
         address=settings.gateway_host,

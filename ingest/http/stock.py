@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ingest.http.bodies import Body, CountBody, FreezeBody, UnitsBody
+from ingest.http.bodies import NO_ZERO, Body, CountBody, FreezeBody, UnitsBody
 from ingest.http.errors import ProblemType, json_body, malformed
 from ingest.http.idempotency import KEY_PARAMETER, key_of
 from ingest.http.media import check_json
@@ -29,7 +29,7 @@ PRODUCT_ID: Final = Parameter(
     "product_id",
     "path",
     "Product (SKU), percent-encoded.",
-    {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "examples": ["22423"]},
+    {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": NO_ZERO, "examples": ["22423"]},
     required=True,
 )
 Command = Callable[[str, str, Any, str], StockCommand]
@@ -128,6 +128,7 @@ def _route(action: str, body: Body[Any], command_of: Command, summary: str, body
         tag="products",
         sheds=True,
         body_required=body_required,
+        headers=("Preference-Applied",),
     )
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from failpoints import NAMES
 from holdfast import audit
 from holdfast.audit import Violation
 from holdfast.stack.endpoints import Endpoints
@@ -57,7 +56,7 @@ class Drill:
 
     @property
     def missed(self) -> dict[str, int]:
-        return {name: self.kills[name] for name in NAMES if self.kills[name] < self.times}
+        return {name: self.kills[name] for name in lanes.drilled_names() if self.kills[name] < self.times}
 
     @property
     def ok(self) -> bool:
@@ -76,7 +75,7 @@ def run(where: Endpoints, times: int, seed: int, report: Report, folder: Path, p
     `folder` takes the processes' logs. Raises DrillError if a process ends otherwise than it was made to.
     """
     began, drill = time.monotonic(), Drill(seed, times)
-    tally = Tally(drill.kills, lambda _name: report("killing", drill.kills.total(), times * len(NAMES)))
+    tally = Tally(drill.kills, lambda _name: report("killing", drill.kills.total(), times * len(lanes.drilled_names())))
     for number, some in enumerate(_shares(times)):
         place = folder / f"shop-{number}"
         place.mkdir()
@@ -130,8 +129,12 @@ def _kill(servers: dict[str, ForkServer], tally: Tally, times: int, chance: rand
     with ThreadPoolExecutor() as threads:
         running = [threads.submit(one.run, times) for one in (*sinks, loads)]
         running.append(threads.submit(lambda: [one.run(times) for one in deciders]))
-        for future in running:
-            future.result()
+        try:
+            for future in running:
+                future.result()
+        except BaseException:  # Ctrl-C and SIGTERM come here, and the threads would be waited for
+            broken.set()
+            raise
     return loads.sources
 
 

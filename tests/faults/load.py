@@ -13,6 +13,7 @@ from pathlib import Path
 from ingest.producer import OrderProducer
 from ingest.requests import StockCommand
 from tests.faults.clients import LEAVE_S, acknowledgement_of, entry_of
+from tests.faults.http_clients import faults_of, keys_file
 from tests.faults.journal import Journal
 from tests.faults.probes import probe_products
 from tests.faults.site import Site, send
@@ -20,6 +21,10 @@ from tests.faults.traffic import opening
 
 LOOK_S = 0.2
 PROBE_UNITS = 1_000_000
+COLUMNAR, HTTP = "columnar", "http"
+KINDS = ("plain", COLUMNAR, HTTP)
+HTTP_SHARE = 0.1
+"""Orders over HTTP, on top of those that go to the log: few, for they are told one by one to the disk."""
 
 
 def stock_up(site: Site) -> Path:
@@ -48,7 +53,7 @@ class Load:
         self._thread = threading.Thread(target=self._look_after, daemon=True)
 
     def start(self) -> None:
-        self._site.clients = [self._new_client(columnar=columnar) for columnar in (False, True)]
+        self._site.clients = [self._new_client(kind) for kind in KINDS]
         self._thread.start()
 
     def stop(self) -> None:
@@ -62,20 +67,30 @@ class Load:
             client.wait(LEAVE_S + 30)
         self._read()
 
-    def _new_client(self, *, columnar: bool) -> subprocess.Popen[bytes]:
+    def _new_client(self, kind: str) -> subprocess.Popen[bytes]:
         number = len(self.journals)
         journal = self._site.folder / f"client-{number}.journal"
         self.journals.append(journal)
-        command = ["tests.faults.clients", "--kafka", self._site.endpoints.kafka, "--prefix", self._site.prefix, "--rate", str(self._rate / 2)]
-        command += ["--seed", str(self._seed + number), "--journal", str(journal), *(["--columnar"] if columnar else [])]
-        return self._site.spawn(f"client-{number}", *command)
+        own = ["--seed", str(self._seed + number), "--journal", str(journal)]
+        return self._site.spawn(f"client-{number}", *(self._over_http() if kind == HTTP else self._to_the_log(kind)), *own)
+
+    def _over_http(self) -> list[str]:
+        return ["tests.faults.http_clients", "--url", self._site.gateway, "--rate", str(self._rate * HTTP_SHARE)]
+
+    def _to_the_log(self, kind: str) -> list[str]:
+        to = ["--kafka", self._site.endpoints.kafka, "--prefix", self._site.prefix]
+        return ["tests.faults.clients", *to, "--rate", str(self._rate / 2), *(["--columnar"] if kind == COLUMNAR else [])]
 
     def _look_after(self) -> None:
         while not self._stop.wait(LOOK_S):
             for at, client in enumerate(self._site.clients):
                 if client.poll() is not None:
-                    self._site.clients[at] = self._new_client(columnar=bool(at))
+                    self._site.clients[at] = self._new_client(KINDS[at])
             self._read()
+
+    def faults(self) -> list[str]:
+        """Return what the gateway answered that it may not answer."""
+        return faults_of(keys_file(journal) for journal in self.journals)
 
     # -- what was sent -------------------------------------------------------------------------------------------------
 

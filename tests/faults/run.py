@@ -186,7 +186,7 @@ class _Round:
         self._say("auditing")
         violations, problems, self._result.checked = judge(self._site, journals)
         self._result.violations += [*violations, *judge_money(self._site)]
-        self._result.problems += problems
+        self._result.problems += [*problems, *self._load.faults()]
         found = len(self._result.violations)
         self._say(f"{found} violations" if found else "clean" if self._result.ok else f"not clean: {'; '.join(self._result.problems)}")
 

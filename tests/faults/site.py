@@ -32,6 +32,8 @@ class Site:
     partitions: int
     prefix: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    gateway: str = ""
+    """The base URL of the gateway, if one runs."""
     clients: list[subprocess.Popen[bytes]] = field(default_factory=list)
     """The load clients: one that dies is started again, with a journal of its own."""
 
@@ -91,7 +93,7 @@ def running_site(folder: Path, environment: dict[str, str], workers: int = 2) ->
         try:
             plan = lifecycle.up(home, wish, lambda _step: None, environ={})
             settings |= {"HOLDFAST_PAYMENT_URL": pipeline.payment_url(plan.processes) or ""}
-            yield Site(home, plan.endpoints, folder, PARTITIONS, environment=settings)
+            yield Site(home, plan.endpoints, folder, PARTITIONS, environment=settings, gateway=pipeline.gateway_url(plan.processes) or "")
         finally:
             lifecycle.down(home)
 

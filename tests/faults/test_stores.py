@@ -77,7 +77,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     settings = {"HOLDFAST_PARTITIONS": str(PARTITIONS), "HOLDFAST_ORDER_TIMEOUT": str(ORDER_TIMEOUT)}
     with small_disks(home):
         try:
-            plan = lifecycle.up(home, lifecycle.Wish(workers=1, owner=myself(), environment=settings), lambda _: None)
+            plan = lifecycle.up(home, lifecycle.Wish(workers=1, gateways=0, owner=myself(), environment=settings), lambda _: None)
             at = plan.endpoints
             site = Site(home, at, folder, PARTITIONS, environment=settings)
             load = Load(at.kafka, "", SEED, units=2_000)

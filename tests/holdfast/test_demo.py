@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from confluent_kafka import Producer
 
@@ -37,6 +38,7 @@ class Shop:
     environment: dict[str, str]
     at: Endpoints
     said: dict[str, Any]
+    printed: str
 
     def holdfast(self, *argv: str) -> "subprocess.CompletedProcess[str]":
         return run(self.environment, *argv)
@@ -72,7 +74,7 @@ def shop(endpoints: Endpoints, file: Path, stack_home: Home) -> Iterator[Shop]:
         try:
             done = run(environment, "demo", "--data", str(file))
             assert done.returncode == 0, done.stdout + done.stderr
-            yield Shop(file, environment, at, last_line(done))
+            yield Shop(file, environment, at, last_line(done), done.stdout)
         finally:
             run(environment, "down", "--wipe")
 
@@ -106,9 +108,15 @@ def test_what_is_confirmed_was_shipped(shop: Shop) -> None:
 
 def test_it_is_left_running_with_its_warehouse(shop: Shop) -> None:
     kinds = {process["kind"] for process in json.loads(shop.holdfast("status", "--json").stdout)["processes"]}
-    assert kinds == {"worker", "sink", "ship"}
+    assert kinds == {"worker", "sink", "gateway", "ship"}
     assert shop.holdfast("up").returncode == 0
     assert "ship" in {process["kind"] for process in json.loads(shop.holdfast("status", "--json").stdout)["processes"]}
+
+
+def test_it_says_where_orders_are_taken_over_http(shop: Shop) -> None:
+    url = json.loads(shop.holdfast("status", "--json").stdout)["gateway"]
+    assert f"{url}/docs" in shop.printed
+    assert httpx.get(f"{url}/docs").status_code == 200
 
 
 def test_the_same_file_again_changes_nothing(shop: Shop) -> None:

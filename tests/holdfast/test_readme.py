@@ -28,5 +28,5 @@ def test_its_program_publishes_an_order(kafka: str, fresh_database: str) -> None
 
 
 def test_it_names_every_command() -> None:
-    shown = set(re.findall(r"`holdfast ([a-z]+)|, `([a-z]+)", README.partition("## Commands")[2].partition("| variable |")[0]))
+    shown = set(re.findall(r"`holdfast ([a-z-]+)|, `([a-z-]+)", README.partition("## Commands")[2].partition("| variable |")[0]))
     assert set(COMMANDS) <= {name for pair in shown for name in pair}

@@ -37,7 +37,7 @@ def stand_ins(workers: int) -> tuple[Task, ...]:
 
 
 def wish(workers: int | None = None, setup: tuple[Task, ...] = ()) -> lifecycle.Wish:
-    return lifecycle.Wish(workers, setup=setup, processes=stand_ins, owner=processes.myself())
+    return lifecycle.Wish(workers, gateways=0, setup=setup, processes=stand_ins, owner=processes.myself())
 
 
 def quiet(_step: str) -> None:

@@ -50,7 +50,7 @@ def up(home: Home, environment: dict[str, str], workers: int = 1) -> None:
     def workers_alone(number: int) -> tuple[Task, ...]:
         return tuple(Task("worker", f"worker-{n}", (sys.executable, "-c", WORKER)) for n in range(1, number + 1))
 
-    wish = lifecycle.Wish(workers, setup=(), processes=workers_alone, owner=processes.myself(), environment=environment)
+    wish = lifecycle.Wish(workers, gateways=0, setup=(), processes=workers_alone, owner=processes.myself(), environment=environment)
     lifecycle.up(home, wish, lambda _step: None)
 
 

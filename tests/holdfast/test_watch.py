@@ -35,6 +35,11 @@ def dead_letter(reason: str) -> bytes:
     return encode("DeadLetter", where | {"reason": reason, "detail": "", "order_id": None, "key": None, "value": b"", "died_at": 1})
 
 
+def settled(partition: int, offset: int) -> bytes:
+    what = {"partition": partition, "offset": offset, "action": "DISCARDED", "sent": []}
+    return encode("DeadLetterSettled", what | {"actor": "ann", "note": "", "settled_at": 1})
+
+
 def test_a_columnar_record_counts_its_items_and_an_order_is_decided_once() -> None:
     tally = Tally()
     records = [
@@ -83,6 +88,22 @@ def test_it_counts_what_comes_while_it_watches_and_every_dead_letter(kafka: str,
     assert lag[("stock", "orders")] == 3
     assert lag[("mysql sink", "order.outcomes")] == 1
     assert "warehouse" not in {each.stage for each in sight.lag}
+
+
+def test_a_dead_letter_that_was_settled_is_open_no_more(kafka: str, prefix: str) -> None:
+    producer, topic = Producer({"bootstrap.servers": kafka}), f"{prefix}dead-letters"
+    for reason in ("UNDECODABLE", "INVALID_ROW", "INVALID_ROW"):
+        producer.produce(topic, dead_letter(reason), partition=0)
+    for reason in ("UNDECODABLE", "INVALID_ROW"):
+        producer.produce(topic, dead_letter(reason), partition=1)
+    producer.flush(30)
+    with closing(Watcher(kafka, prefix)) as watcher:
+        assert watcher.watch(0.2).dead_letters == {"UNDECODABLE": 1, "INVALID_ROW": 1}
+        producer.produce(topic, settled(0, 1), partition=0)
+        producer.flush(30)
+        sight = watcher.watch(1.0)
+    assert sight.dead_letters == {"UNDECODABLE": 1}
+    assert sight.seen["dead_letters"] == 5
 
 
 def test_the_command_speaks_json_and_tables(kafka: str, prefix: str) -> None:

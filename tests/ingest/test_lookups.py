@@ -75,7 +75,7 @@ def test_a_mysql_connection_that_died_idle_is_replaced(stores, lookups):
     asked = lookups["mysql"]
     asked.stock("85123A")
     with connect(stores[0]) as connection, connection.cursor() as cursor:
-        cursor.execute(f"KILL {asked._mysql.thread_id()}")
+        cursor.execute(f"KILL {asked.tables.main.idle[0].thread_id()}")
     assert asked.stock("85123A").fields == LEVEL
 
 

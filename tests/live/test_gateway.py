@@ -186,11 +186,11 @@ def test_a_body_of_unknown_length_is_bounded_too(gateway: GatewayProcess) -> Non
     assert (answer.status_code, answer.json()["type"]) == (413, "/problems/too-large")
 
 
-def test_a_key_that_cannot_be_kept_is_not_taken(gateway: GatewayProcess) -> None:
-    assert gateway.post("/v1/orders", GOOD, Idempotency_Key="k1").status_code == 501
-
-
 # -- slow clients --------------------------------------------------------------------------------------------------------
+
+
+def head(gateway: GatewayProcess, path: str, headers: bytes) -> bytes:
+    return b"POST %s HTTP/1.1\r\nHost: x\r\n%s%s\r\n" % (path.encode(), gateway.authorization, headers)
 
 
 def test_a_client_that_never_ends_its_headers_is_let_go(gateway: GatewayProcess) -> None:
@@ -202,7 +202,7 @@ def test_a_client_that_never_ends_its_headers_is_let_go(gateway: GatewayProcess)
 
 def test_a_client_that_never_ends_its_body_gets_a_408(gateway: GatewayProcess) -> None:
     with gateway.connect() as connection:
-        connection.sendall(b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        connection.sendall(head(gateway, "/v1/orders", b"Content-Type: application/json\r\nContent-Length: 100\r\n") + b"{")
         said, _ = closed_after(connection)
     assert said.splitlines()[0] == b"HTTP/1.1 408 Request Timeout"
     assert b"/problems/request-timeout" in said
@@ -268,7 +268,7 @@ def test_answers_come_while_the_rest_is_still_to_be_sent(gateway: GatewayProcess
     order = ndjson(GOOD)
     chunk = b"%x\r\n%s\r\n" % (len(order), order)
     with gateway.connect() as connection:
-        connection.sendall(b"POST /v1/orders:batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk)
+        connection.sendall(head(gateway, "/v1/orders:batch", b"Transfer-Encoding: chunked\r\n") + chunk)
         said = b""
         while b'"line":1,' not in said:
             said += connection.recv(65_536)
@@ -297,7 +297,7 @@ def test_asked_to_stop_it_answers_what_is_in_hand(pipeline: Pipeline) -> None:
         run_file: Path = gateway.run_file
         assert json.loads(run_file.read_text())["url"] == gateway.url
         with gateway.connect() as connection:
-            connection.sendall(b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+            connection.sendall(head(gateway, "/v1/orders", b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)))
             connection.sendall(body[:10])
             gateway.get("/livez")  # by now the first request has been taken in
             gateway.child.signal(signal.SIGTERM)

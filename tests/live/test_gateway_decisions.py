@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.gateway import GatewayProcess, order_body, running_gateway
 from tests.support.pipeline import Pipeline, running
+from tests.support.sse import following
 from tests.support.stack import unique_name
 
 pytestmark = pytest.mark.live
@@ -59,6 +60,14 @@ def test_an_order_is_confirmed(gateway: GatewayProcess) -> None:
     assert lines_of(order) == [(a, 2, "held", ""), (b, 1, "held", "")]
 
 
+def test_an_order_repeated_under_its_key_is_the_same_order(gateway: GatewayProcess) -> None:
+    body, key = order_body((product(gateway, 1), 1)), f"k-{uuid.uuid4().hex}"
+    first = gateway.post("/v1/orders", body, prefer=WAIT, idempotency_key=key)
+    assert (first.status_code, first.json()["status"]) == (200, "confirmed")
+    again = [gateway.post("/v1/orders", body, prefer="wait=1", idempotency_key=key) for _ in range(2)]
+    assert [answer.json()["order_id"] for answer in again] == [first.json()["order_id"]] * 2
+
+
 def test_a_rejected_order_says_why_per_line(gateway: GatewayProcess) -> None:
     scarce = product(gateway, 1)
     order = decided(gateway, (scarce, 2))
@@ -92,6 +101,16 @@ def test_shipped_and_taken_back_line_by_line(gateway: GatewayProcess) -> None:
     most = command(gateway, f"{path}/return", {"line": 1, "quantity": 5})
     assert (most["status"], most["refusal"]) == ("refused", "RETURN_EXCEEDS_SHIPPED")
     assert command(gateway, f"{path}/return")["order"]["status"] == "returned"
+
+
+def test_an_order_is_followed_through_the_pipeline(gateway: GatewayProcess) -> None:
+    order_id = gateway.post("/v1/orders", order_body((product(gateway), 1))).json()["order_id"]
+    with following(gateway, order_id) as stream:
+        # It may be decided before we come.
+        assert next(each.said for each in stream if each.name != "accepted") == ("confirmed", 1)
+        command(gateway, f"/v1/orders/{order_id}/ship")
+        command(gateway, f"/v1/orders/{order_id}/return")
+        assert [each.name for each in stream] == ["shipped", "returned", "amended"]
 
 
 def test_a_decided_order_cannot_be_cancelled(gateway: GatewayProcess) -> None:

@@ -169,3 +169,21 @@ ints = st.integers(-(2**31), 2**31 - 1)
 def test_any_values_of_the_right_types_come_back(ids: tuple[str, str, str, str], **numbers: int) -> None:
     value = {**numbers, **dict(zip(("product_id", "currency", "user_id", "payment_token"), ids, strict=True))}
     assert codec.decode(codec.encode("OrderLine", value)).value == value
+
+
+@pytest.mark.parametrize("name", sorted(codec.schema_ids()))
+def test_a_whole_record_is_read_in_part_whole(name: str) -> None:
+    assert codec.decode_part(codec.encode(name, example(name))) == (name, example(name), "")
+
+
+def test_a_record_that_breaks_off_is_read_up_to_there() -> None:
+    whole = codec.encode("OrderCommand", {"command_id": "c1", "kind": "SHIP", "order_id": 7, "issued_at": 0, "actor": "ann"})
+    part = codec.decode_part(whole[:-2])
+    assert (part.name, part.value["order_id"], "actor" in part.value) == ("OrderCommand", 7, False)
+    assert "'actor'" in part.broke
+    assert codec.decode_part(whole + b"xy").broke.startswith("2 bytes left over")
+
+
+def test_a_record_of_no_known_schema_cannot_be_read_in_part() -> None:
+    with pytest.raises(codec.UndecodableError):
+        codec.decode_part(b"\x07garbage")

@@ -11,7 +11,7 @@ import pytest
 import schemas
 from schemas import codec, outcomes
 from schemas.currencies import CURRENCIES
-from schemas.outcomes import DECISIONS, DeadLetterReason, LineStatus, OrderCommandKind, OrderStatus, OutcomeChange, Refusal, StockCommandKind
+from schemas.outcomes import DECISIONS, DeadLetterAction, DeadLetterReason, LineStatus, OrderCommandKind, OrderStatus, OutcomeChange, Refusal, StockCommandKind
 
 DOCS = (Path(schemas.__file__).parents[1] / "docs" / "outcomes.md").read_text()
 
@@ -32,6 +32,7 @@ SYMBOLS = {
     "OrderStatus": [status.name for status in OrderStatus if status >= OrderStatus.CONFIRMED],
     "LineStatus": [status.name for status in LineStatus],
     "OutcomeChange": [change.name for change in OutcomeChange],
+    "DeadLetterAction": [action.name for action in DeadLetterAction],
 }
 
 

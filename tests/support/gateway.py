@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from holdfast.stack.ports import free_port
+from ingest.api_keys import ApiKey, KeyTable
 from tests.support.pipeline import Child, Pipeline, until
 
 
@@ -25,9 +26,13 @@ class GatewayProcess:
     port: int
     child: Child
     run_dir: Path
+    key: str
+    """An admin's API key, which acts for every user; clients send it unless they name another."""
 
-    def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60, **options)
+    def client(self, key: str | None = None, **options: Any) -> httpx.Client:
+        """A client with a key; `key` "" for none."""
+        headers = {**bearer(self.key if key is None else key), **options.pop("headers", {})}
+        return httpx.Client(base_url=self.url, timeout=60, headers=headers, **options)
 
     def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """One request on a connection of its own; header names with `_` for `-`."""
@@ -40,10 +45,14 @@ class GatewayProcess:
             return client.get(path)
 
     def connect(self) -> socket.socket:
-        """A bare connection, for what no client library sends."""
+        """A bare connection, for what no client library sends; `authorization` is the header line for it."""
         found = socket.create_connection(("127.0.0.1", self.port))
         found.settimeout(60)
         return found
+
+    @property
+    def authorization(self) -> bytes:
+        return f"Authorization: Bearer {self.key}\r\n".encode()
 
     @property
     def run_file(self) -> Path:
@@ -61,14 +70,30 @@ def running_gateway(pipeline: Pipeline, **settings: str) -> Iterator[GatewayProc
     port = free_port()
     mine = {f"HOLDFAST_{name.upper()}": value for name, value in settings.items()}
     pipeline.settings.update({**mine, "HOLDFAST_RUN_DIR": str(pipeline.folder)})
-    child = pipeline.start("gateway", "holdfast", "gateway", "--port", str(port))
-    gateway = GatewayProcess(f"http://127.0.0.1:{port}", port, child, pipeline.folder)
-    until(lambda: ready(gateway), 60, "the gateway is ready", child)
+    assert pipeline.mysql
+    gateway = GatewayProcess(f"http://127.0.0.1:{port}", port, start_gateway(pipeline, port), pipeline.folder, new_key(pipeline.mysql))
+    until(lambda: ready(gateway), 60, "the gateway is ready", gateway.child)
     try:
         yield gateway
     finally:
-        child.popen.terminate()
-        child.popen.wait(60)
+        gateway.child.popen.terminate()
+        gateway.child.popen.wait(60)
+
+
+def start_gateway(pipeline: Pipeline, port: int) -> Child:
+    """Start a gateway's process; one that was killed is started again with this, as `gateway.child`."""
+    return pipeline.start("gateway", "holdfast", "gateway", "--port", str(port))
+
+
+def new_key(mysql_url: str, *scopes: str, user: str | None = None, **wished: Any) -> str:
+    """Make an API key, an admin's unless scopes are named; `wished` as in ApiKey."""
+    wish = ApiKey("", b"", "test", user, scopes or ("admin",), **wished)
+    return KeyTable(mysql_url).create(wish)[0].text
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The header that carries a key; none for an empty one."""
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def ready(gateway: GatewayProcess) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import text
+
+from sinks.migrations.collation import no_pad_binary
 
 revision = "0001"
 down_revision = None
@@ -82,15 +83,9 @@ TABLES = {
         last_ms BIGINT NOT NULL""",
 }
 
-# Product IDs differ by case alone, and `X` and `X ` are two products: a binary collation that does not pad.
-# Each of the two servers has one, under a name of its own.
-NO_PAD_BINARY = """
-    SELECT collation_name FROM information_schema.collations
-    WHERE collation_name IN ('utf8mb4_0900_bin', 'utf8mb4_nopad_bin') ORDER BY collation_name DESC LIMIT 1"""
-
 
 def upgrade() -> None:
-    collation = op.get_bind().execute(text(NO_PAD_BINARY)).scalar_one()
+    collation = no_pad_binary()
     for name, columns in TABLES.items():
         op.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns}) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE {collation}")
 

@@ -126,6 +126,11 @@ def faust_names() -> Iterator[str]:
     yield from ("worker.group-committing", "worker.group-committed")
 
 
+def drilled_names() -> list[str]:
+    """Return the failpoints that the drill comes to: tests/live has those of the gateway and the webhooks, with clients and receivers that look."""
+    return [name for name in NAMES if not name.startswith(("gateway.", "webhooks."))]
+
+
 def names_of(place: str) -> list[str]:
     """Return the failpoints of one place."""
     return [name for name in NAMES if name.startswith(f"{place}.")]
