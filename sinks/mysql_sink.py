@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, TypeAlias
 
@@ -127,7 +127,7 @@ class MysqlStore:
         """Commit what is done inside; after any error the connection is dropped, which rolls it back."""
         try:
             if self._connection is None:
-                self._connection = _connect(self._address)
+                self._connection = connect(self._address)
                 self._largest = _largest_statement(self._connection, self._address)
             with self._connection.cursor() as cursor:
                 yield cursor
@@ -154,7 +154,8 @@ def classified(error: Exception, address: MysqlAddress) -> Exception:
     return NotNowError(f"MySQL at {address}: {said}") if code in NOT_NOW or lost or broken else error
 
 
-def _connect(at: MysqlAddress) -> Connection:
+def connect(at: MysqlAddress, session: Iterable[str] = SESSION) -> Connection:
+    """Open a connection and set its session up; raises what pymysql raises (see `classified`)."""
     connection = pymysql.connect(
         host=at.host,
         port=at.port,
@@ -168,7 +169,7 @@ def _connect(at: MysqlAddress) -> Connection:
         write_timeout=ANSWER_TIMEOUT_S,
     )
     with connection.cursor() as cursor:
-        for statement in SESSION:
+        for statement in session:
             cursor.execute(statement)
     return connection
 

@@ -31,23 +31,6 @@ FULL_DELAY_S: Final = 2.0
 # The other policies that evict take only keys that expire, and none of ours does.
 EVICTING: Final = "allkeys-"
 
-WRITE_NEWER: Final = """
--- KEYS: hashes. ARGV: number of fields n, place of `version` among them, n names, then n values per key.
-local n, at = tonumber(ARGV[1]), tonumber(ARGV[2])
-local first = 2 + n
-for k = 1, #KEYS do
-  local held = tonumber(redis.call('HGET', KEYS[k], 'version') or '')
-  if not held or held < tonumber(ARGV[first + at]) then
-    local row = {}
-    for f = 1, n do
-      row[2 * f - 1] = ARGV[2 + f]
-      row[2 * f] = ARGV[first + f]
-    end
-    redis.call('HSET', KEYS[k], unpack(row))
-  end
-  first = first + n
-end
-"""
 MOVE_POSITIONS: Final = """
 -- KEYS: positions. ARGV: per key, where it must stand and where it is to stand. Nothing is written unless all stand so.
 for k = 1, #KEYS do
@@ -82,7 +65,7 @@ class RedisStore:
             )
         except ValueError as error:
             raise SinkError(f"HOLDFAST_REDIS cannot be used: {error}") from None
-        self._write_newer = self._redis.register_script(WRITE_NEWER)
+        self._write_newer = self._redis.register_script(views.WRITE_NEWER)
         self._move_positions = self._redis.register_script(MOVE_POSITIONS)
 
     def open(self, partitions: Collection[Partition]) -> dict[Partition, int]:

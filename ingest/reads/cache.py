@@ -18,6 +18,7 @@ from ingest.errors import ConfigError
 from ingest.reads.breaker import Breaker
 from ingest.reads.fields import Fields, values_of
 from ingest.reads.gather import Gather
+from schemas.views import WRITE_NEWER
 
 log = logging.getLogger(__name__)
 
@@ -27,25 +28,6 @@ TIMEOUT_S: Final = 0.3
 """For one question, however many keys it has."""
 MOST_KEYS: Final = 250
 PROBE_EVERY_S: Final = 0.5
-
-FILL: Final = """
--- KEYS: hashes. ARGV: number of fields n, place of `version` among them, n names, then n values per key.
-local n, at = tonumber(ARGV[1]), tonumber(ARGV[2])
-local first = 2 + n
-for k = 1, #KEYS do
-  local held = tonumber(redis.call('HGET', KEYS[k], 'version') or '')
-  if not held or held < tonumber(ARGV[first + at]) then
-    local row = {}
-    for f = 1, n do
-      row[2 * f - 1] = ARGV[2 + f]
-      row[2 * f] = ARGV[first + f]
-    end
-    redis.call('HSET', KEYS[k], unpack(row))
-  end
-  first = first + n
-end
-"""
-"""The rule of the Redis sink: a row whose version is not higher than the one held changes nothing."""
 
 
 class Cache:
@@ -60,7 +42,7 @@ class Cache:
             self._redis = redis.Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0), decode_responses=True, socket_connect_timeout=timeout_s)
         except ValueError as error:
             raise ConfigError(f"HOLDFAST_REDIS must look like redis://host:port/0: {error}") from None
-        self._fill = self._redis.register_script(FILL)
+        self._fill = self._redis.register_script(WRITE_NEWER)
 
     @property
     def answers(self) -> bool:

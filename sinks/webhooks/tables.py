@@ -13,7 +13,7 @@ import pymysql
 
 from schemas.views import WEBHOOK_ENDPOINTS, WEBHOOK_NOTICES
 from sinks.config import MysqlAddress
-from sinks.mysql_sink import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, SQL_MODE, Connection, classified
+from sinks.mysql_sink import Connection, classified, connect
 from sinks.webhooks.notices import SECRET_BYTES, Endpoint, Notice
 
 _SESSION: Final = ("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", "SET SESSION innodb_lock_wait_timeout = 5, lock_wait_timeout = 5")
@@ -158,7 +158,7 @@ class Tables:
         with self._lock:
             try:
                 if self._connection is None:
-                    self._connection = _connect(self._address)
+                    self._connection = connect(self._address, _SESSION)
                 with self._connection.cursor() as cursor:
                     yield cursor
                 self._connection.commit()
@@ -167,25 +167,6 @@ class Tables:
                 if isinstance(error, pymysql.MySQLError | OSError | EOFError):
                     raise classified(error, self._address) from error
                 raise
-
-
-def _connect(at: MysqlAddress) -> Connection:
-    connection = pymysql.connect(
-        host=at.host,
-        port=at.port,
-        user=at.user,
-        password=at.password,
-        database=at.database,
-        charset="utf8mb4",
-        sql_mode=SQL_MODE,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=ANSWER_TIMEOUT_S,
-        write_timeout=ANSWER_TIMEOUT_S,
-    )
-    with connection.cursor() as cursor:
-        for statement in _SESSION:
-            cursor.execute(statement)
-    return connection
 
 
 def _endpoint(row: tuple[Any, ...]) -> Endpoint:
