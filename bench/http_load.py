@@ -9,6 +9,7 @@ time runs from when it was due, so a stall is counted for every request that it 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections import Counter, deque
@@ -198,7 +199,10 @@ class Load:
 def main() -> None:
     """Do the job."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(Load(job).run())))
+    said = memoryview(msgspec.json.encode(uvloop.run(Load(job).run())))
+    # After uvloop a write may end when the pipe is full (64 KiB), and Python's buffers then drop the rest.
+    while said:
+        said = said[os.write(sys.stdout.fileno(), said) :]
 
 
 if __name__ == "__main__":
