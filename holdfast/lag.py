@@ -15,9 +15,11 @@ from schemas.topics import (
     ORDERS,
     PAYMENT_REQUESTS,
     PAYMENT_RESULTS,
+    PIPELINE_GROUP,
     STOCK_COMMANDS,
     STOCK_DECISIONS,
     STOCK_LEVELS,
+    WAREHOUSE_GROUP,
     Topic,
 )
 
@@ -54,13 +56,13 @@ class Reader:
 
 
 READERS = (
-    Reader("stock", "holdfast", (ORDERS, STOCK_COMMANDS)),
-    Reader("orders", "holdfast", (STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_RESULTS)),
-    Reader("payments", "holdfast", (PAYMENT_REQUESTS,)),
+    Reader("stock", PIPELINE_GROUP, (ORDERS, STOCK_COMMANDS)),
+    Reader("orders", PIPELINE_GROUP, (STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_RESULTS)),
+    Reader("payments", PIPELINE_GROUP, (PAYMENT_REQUESTS,)),
     Reader("mysql sink", "holdfast.sink.mysql", (ORDER_OUTCOMES, STOCK_LEVELS)),
     Reader("redis sink", "holdfast.sink.redis", (ORDER_OUTCOMES, STOCK_LEVELS)),
 )
-WAREHOUSE = Reader("warehouse", "holdfast-warehouse", (ORDER_OUTCOMES,))
+WAREHOUSE = Reader("warehouse", WAREHOUSE_GROUP, (ORDER_OUTCOMES,))
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,9 @@ from holdfast.stack.errors import StackError
 from schemas.codec import UndecodableError, decode, encode
 from schemas.outcomes import MAX_ITEMS, OrderCommandKind
 from schemas.partitions import order_partition
-from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES
+from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, WAREHOUSE_GROUP
 
 ACTOR = "warehouse"
-GROUP = "holdfast-warehouse"
 READ_AT_ONCE = 2_000
 READ_S = 0.1
 MOST_WAITING = 50_000
@@ -255,14 +254,14 @@ def _now_ms() -> int:
 
 
 def _producer_settings(bootstrap: str) -> dict[str, str | int | bool]:
-    return {"bootstrap.servers": bootstrap, "client.id": GROUP, "enable.idempotence": True, "linger.ms": 0, "compression.type": "lz4"}
+    return {"bootstrap.servers": bootstrap, "client.id": WAREHOUSE_GROUP, "enable.idempotence": True, "linger.ms": 0, "compression.type": "lz4"}
 
 
 def _consumer_settings(bootstrap: str, prefix: str) -> dict[str, str | int | bool]:
     return {
         "bootstrap.servers": bootstrap,
-        "client.id": GROUP,
-        "group.id": prefix + GROUP,
+        "client.id": WAREHOUSE_GROUP,
+        "group.id": prefix + WAREHOUSE_GROUP,
         "isolation.level": "read_committed",
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,

@@ -10,13 +10,12 @@ from typing import Final, NamedTuple
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ingest.errors import BrokerUnavailableError
-from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDERS, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_DECISIONS, Topic
+from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDERS, PAYMENT_REQUESTS, PAYMENT_RESULTS, PIPELINE_GROUP, STOCK_DECISIONS, WAREHOUSE_GROUP, Topic
 
 QUIET_S: Final = 2.0
 """How long no outcome must come for the pipeline to be at rest."""
 SETTLE_S: Final = 120.0
 """Longest wait: a warehouse may ship tomorrow, and what comes early has its defined answer too."""
-PIPELINE, WAREHOUSE = "holdfast", "holdfast-warehouse"
 _EVERY_S: Final = 0.1
 _REQUEST_S: Final = 10.0
 
@@ -29,8 +28,8 @@ class Hop(NamedTuple):
 
 
 HOPS: Final = (
-    *(Hop(topic, PIPELINE) for topic in (ORDERS, STOCK_DECISIONS, PAYMENT_REQUESTS, PAYMENT_RESULTS)),
-    *(Hop(ORDER_OUTCOMES, WAREHOUSE), Hop(ORDER_COMMANDS, PIPELINE)),
+    *(Hop(topic, PIPELINE_GROUP) for topic in (ORDERS, STOCK_DECISIONS, PAYMENT_REQUESTS, PAYMENT_RESULTS)),
+    *(Hop(ORDER_OUTCOMES, WAREHOUSE_GROUP), Hop(ORDER_COMMANDS, PIPELINE_GROUP)),
 )
 """Whatever was at a hop when the hop before was through has been carried on when this one is."""
 
@@ -38,8 +37,8 @@ HOPS: Final = (
 def wait_until_settled(kafka: str, prefix: str, quiet_s: float = QUIET_S, most_s: float = SETTLE_S) -> None:
     """Return once all that is on topic orders now is decided and, where a warehouse works, shipped: each hop after the other
     has been passed, or no outcome has come for `quiet_s`. Returns after `most_s` in any case; raises BrokerUnavailableError."""
-    with _reader(kafka, prefix + PIPELINE) as pipeline, _reader(kafka, prefix + WAREHOUSE) as warehouse:
-        readers = {PIPELINE: pipeline, WAREHOUSE: warehouse}
+    with _reader(kafka, prefix + PIPELINE_GROUP) as pipeline, _reader(kafka, prefix + WAREHOUSE_GROUP) as warehouse:
+        readers = {PIPELINE_GROUP: pipeline, WAREHOUSE_GROUP: warehouse}
         passed = _passed(readers, prefix)
         began = moved_at = time.monotonic()
         seen = _ends(pipeline, ORDER_OUTCOMES.named(prefix))

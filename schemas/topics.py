@@ -75,3 +75,8 @@ ALL: Final = (
 
 POSITIONS_KEY: Final = b"\x00positions"
 """Changelog key of a task's TaskPositions; no product or order ID starts with a zero byte."""
+
+PIPELINE_GROUP: Final = "holdfast"
+"""The workers' consumer group, after the prefix of the topics."""
+WAREHOUSE_GROUP: Final = "holdfast-warehouse"
+"""That of `holdfast ship`."""

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from schemas.topics import DEFAULT_PARTITIONS
+from schemas.topics import DEFAULT_PARTITIONS, PIPELINE_GROUP
 
 
 class StreamSettings(BaseSettings):
@@ -43,7 +43,7 @@ class StreamSettings(BaseSettings):
     @property
     def app_id(self) -> str:
         """Consumer group and first part of every transactional ID."""
-        return f"{self.topic_prefix}holdfast"
+        return self.topic_prefix + PIPELINE_GROUP
 
     @property
     def order_timeout_ms(self) -> int:

@@ -7,8 +7,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from ingest.settled import HOPS, PIPELINE, WAREHOUSE, wait_until_settled
-from schemas.topics import ORDER_OUTCOMES, Topic
+from ingest.settled import HOPS, wait_until_settled
+from schemas.topics import ORDER_OUTCOMES, PIPELINE_GROUP, WAREHOUSE_GROUP, Topic
 
 pytestmark = pytest.mark.live
 FAR = 100_000  # past whatever the traffic has written
@@ -50,7 +50,7 @@ class Groups:
 
     def __init__(self, kafka: str, prefix: str) -> None:
         self._prefix = prefix
-        self._members = {group: Consumer({"bootstrap.servers": kafka, "group.id": prefix + group}) for group in (PIPELINE, WAREHOUSE)}
+        self._members = {group: Consumer({"bootstrap.servers": kafka, "group.id": prefix + group}) for group in (PIPELINE_GROUP, WAREHOUSE_GROUP)}
 
     def take(self, topic: Topic, group: str, offset: int) -> None:
         self._members[group].commit(offsets=[TopicPartition(topic.named(self._prefix), 0, offset)], asynchronous=False)
