@@ -56,7 +56,7 @@ class Gateway:
         self._writer = LogWriter(kafka, prefix, ack_timeout_s=settings.gateway_ack_timeout, linger_ms=LINGER_MS, full_wait_s=0)
         self.log = OrderLog(self._writer, loop)
         self._ids = OrderIds(settings.mysql.get_secret_value(), lease_s=ID_LEASE_S)
-        self.ids = IdBlocks(self._ids)
+        self.ids = IdBlocks(self._ids, self._writer.partitions(STOCK_DECISIONS))
         self.outcomes = Follower(kafka, ORDER_OUTCOMES.named(prefix), pick_outcome, loop)
         self.movements = Follower(kafka, STOCK_DECISIONS.named(prefix), pick_movements, loop)
         self.history = OrderHistory(kafka, ORDER_OUTCOMES.named(prefix), settings.gateway_events_history)
@@ -105,7 +105,7 @@ class Gateway:
         if self.shed_after() is not None:
             return "the brokers do not acknowledge"
         try:
-            await self.ids.take(1)
+            await self.ids.take([0])
         except IngestError:
             return "no order ID can be given out"
         return ""

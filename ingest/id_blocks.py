@@ -4,50 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from ingest.order_ids import OrderIds
+from ingest.order_ids import IdPools, OrderIds
 
-BLOCK: Final = 512
+BLOCK: Final = 1_024
 """IDs per block: a thread's turn costs about 0.1 ms."""
+LOW: Final = 16
+"""With fewer left of a partition the next block is fetched."""
 MAX_AGE_S: Final = 1.0
-"""After this the rest of a block is not given out: IDs increase with time."""
+"""After this the rest is not given out: IDs increase with time."""
 
 
 class IdBlocks:
-    """Gives IDs to one event loop. Not for several threads."""
+    """Gives IDs to one event loop, each of a wanted partition (IdPools). Not for several threads."""
 
-    def __init__(self, ids: OrderIds, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ids: OrderIds, partitions: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._ids = ids
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="order-ids")
-        self._block: list[int] = []
-        self._stale_at = 0.0
+        self.partitions = partitions
+        self._pools = IdPools(partitions)
+        self._begun = 0.0
         self._refill: asyncio.Task[None] | None = None
 
-    def next(self) -> int | None:
+    def next(self, partition: int) -> int | None:
         """Return an ID, or None if there is none at hand: then ask `take`."""
-        block = self._block
-        if not block or self._clock() > self._stale_at:
-            return None
-        if len(block) < BLOCK // 2:
+        pools = self._pools
+        if pools.left(partition) < LOW:
             self._refill_soon()
-        return block.pop()
+        return None if self._clock() - self._begun > MAX_AGE_S else pools.pop(partition)
 
-    async def take(self, n: int) -> list[int]:
-        """Return `n` IDs; raises ClockError or LeaseError."""
-        if n > BLOCK // 2:
-            return await self._in_thread(n)
-        if self._clock() > self._stale_at:
-            self._block = []
-        while len(self._block) < n:
-            await asyncio.shield(self._refill_soon())
-        cut = len(self._block) - n
-        taken, self._block = self._block[cut:], self._block[:cut]
-        taken.reverse()
-        return taken
+    async def take(self, wanted: Sequence[int]) -> list[int]:
+        """Return an ID for each wanted partition; raises ClockError or LeaseError."""
+        found = list[int]()
+        for partition in wanted:
+            while (order_id := self.next(partition)) is None:
+                await asyncio.shield(self._refill_soon())
+            found.append(order_id)
+        return found
 
     def close(self) -> None:
         """Let go of the thread; the generator is the caller's."""
@@ -60,16 +57,15 @@ class IdBlocks:
         return self._refill
 
     async def _fill(self) -> None:
-        """What is left of the block before is dropped: it is older. After an error the next to ask tries again."""
+        """What has lain about for a while is dropped. After an error the next to ask tries again."""
         try:
-            self._block = (await self._in_thread(BLOCK))[::-1]
-            self._stale_at = self._clock() + MAX_AGE_S
+            ids = await asyncio.get_running_loop().run_in_executor(self._thread, self._ids.take, BLOCK)
+            if (now := self._clock()) - self._begun > MAX_AGE_S / 2:
+                self._pools, self._begun = IdPools(self.partitions), now
+            self._pools.add(ids)
         finally:
             # Here and not in a callback: between the end and its callbacks others ask, and would wait for what is over without ever letting the callback run.
             self._refill = None
-
-    def _in_thread(self, n: int) -> asyncio.Future[list[int]]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._ids.take, n)
 
 
 def _heard(done: asyncio.Task[None]) -> None:

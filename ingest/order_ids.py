@@ -11,12 +11,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple
 
 from ingest.errors import ClockError, IngestError, LeaseError, StoreError
 from ingest.id_leases import Lease, LeaseTable
+from schemas.partitions import order_partitions
 
 EPOCH_MS: Final = 1_767_225_600_000
 """2026-01-01 UTC."""
@@ -75,6 +77,46 @@ def parts_of(order_id: int) -> tuple[int, int, int]:
     return (order_id >> WORKER_BITS + SEQUENCE_BITS) + EPOCH_MS, worker, order_id & MAX_SEQUENCE
 
 
+class IdPools:
+    """IDs by the partition of their order (pure), so that an order can have one that lies where its first product's stock does.
+
+    Its answers from the stock agent then go to one partition (docs/decisions/0007-partitions-cost-latency.md). IDs of a partition increase.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self._pools: list[deque[int]] = [deque() for _ in range(partitions)]
+
+    def add(self, ids: Sequence[int]) -> None:
+        """Take new IDs in."""
+        for order_id, partition in zip(ids, order_partitions(ids, self.partitions), strict=True):
+            self._pools[partition].append(order_id)
+
+    def pop(self, partition: int) -> int | None:
+        """Return an ID of this partition, None if there is none at hand."""
+        pool = self._pools[partition]
+        return pool.popleft() if pool else None
+
+    def left(self, partition: int) -> int:
+        """Return how many IDs of this partition are at hand."""
+        return len(self._pools[partition])
+
+
+def matched(wanted: Sequence[int], partitions: int, take: Callable[[int], list[int]]) -> list[int]:
+    """Return an ID for each wanted partition, in turn; `take` gives new IDs, of which those that fit nothing are dropped."""
+    pools, found = IdPools(partitions), dict[int, int]()
+    lacking = list(range(len(wanted)))
+    while lacking:
+        # As many as the most wanted partition probably needs.
+        most = max(Counter(wanted[at] for at in lacking).values())
+        pools.add(take(min(max(most * partitions, len(lacking)), MAX_SEQUENCE + 1)))
+        for at in lacking:
+            if (order_id := pools.pop(wanted[at])) is not None:
+                found[at] = order_id
+        lacking = [at for at in lacking if at not in found]
+    return [found[at] for at in range(len(wanted))]
+
+
 def _check_clock(state: IdState, now_ms: int) -> None:
     if not 0 < now_ms - EPOCH_MS < 1 << TIME_BITS:
         raise ClockError(f"the clock says {now_ms} ms, but IDs can only be given from 2026-01-01 to 2095: set the clock")
@@ -130,6 +172,10 @@ class OrderIds:
             if taken.wait_ms:
                 time.sleep(taken.wait_ms / 1000)
         return ids
+
+    def take_for(self, wanted: Sequence[int], partitions: int) -> list[int]:
+        """Return a new ID per wanted partition: its order then lies on that one of `partitions`. Raises like `take`."""
+        return matched(wanted, partitions, self.take)
 
     def close(self) -> None:
         """Stop renewing and give the worker number back; a database that is down keeps it until the lease ends."""

@@ -24,6 +24,7 @@ from ingest.http.seams import Asked, Scope
 from ingest.http.throttle import check_admitted
 from ingest.order_ids import clock_ms
 from ingest.order_log import Acknowledged
+from schemas.partitions import product_partition
 
 if TYPE_CHECKING:
     from ingest.gateway import Gateway
@@ -130,9 +131,12 @@ class _Batch:
             await asyncio.sleep(PAUSE_S)
 
     async def _place(self, part: _Part) -> None:
-        for line, order_id in zip(part.lines, await self._gateway.ids.take(len(part.lines)), strict=True):
-            line.order_id = order_id
+        ids = self._gateway.ids
+        for line in part.lines:
             self._check(line)
+        homes = [0 if line.order is None else product_partition(line.order.lines[0].product_id, ids.partitions) for line in part.lines]
+        for line, order_id in zip(part.lines, await ids.take(homes), strict=True):
+            line.order_id = order_id
         if self._key is not None:
             await self._claim(part)
         now, items = clock_ms(), list[LineItem]()

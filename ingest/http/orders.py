@@ -19,6 +19,7 @@ from ingest.http.seams import Asked, Claim, Scope
 from ingest.http.throttle import check_admitted
 from ingest.http.waiting import WAIT_PARAMETER, DecidedOrder, applied, decision, key_of_order, wait_of
 from ingest.order_ids import clock_ms
+from schemas.partitions import product_partition
 
 if TYPE_CHECKING:
     from ingest.gateway import Gateway
@@ -35,7 +36,8 @@ async def place(gateway: Gateway, request: Request) -> Answer:
     if request.caller.user is None:
         check_admitted(await gateway.throttle.user(order.user))
     key, wait_s = key_of(request), wait_of(request, gateway.settings.gateway_max_wait)
-    order_id = gateway.ids.next() or (await gateway.ids.take(1))[0]
+    home = product_partition(order.lines[0].product_id, gateway.ids.partitions)
+    order_id = gateway.ids.next(home) or (await gateway.ids.take([home]))[0]
     if key is not None or wait_s:
         return await _place_with_care(gateway, request, Asked(order.user, key or "", b"", order_id), order, wait_s)
     await gateway.log.place(line_items(order, order_id, clock_ms()), request.trace.parent)

@@ -7,6 +7,9 @@ import pytest
 
 from ingest.errors import LeaseError
 from ingest.id_blocks import BLOCK, MAX_AGE_S, IdBlocks
+from schemas.partitions import order_partition
+
+PARTITIONS = 4
 
 
 class Counter:
@@ -32,7 +35,7 @@ class Clock:
 
 
 def blocks(counter: Counter, clock: Clock) -> IdBlocks:
-    return IdBlocks(counter, clock)  # type: ignore[arg-type]
+    return IdBlocks(counter, PARTITIONS, clock)  # type: ignore[arg-type]
 
 
 def test_many_who_ask_at_once_get_an_id_each() -> None:
@@ -41,8 +44,8 @@ def test_many_who_ask_at_once_get_an_id_each() -> None:
 
         async def one(n: int) -> list[int]:
             await asyncio.sleep(n % 7 / 1000)
-            at_hand = ids.next()
-            return [at_hand] if at_hand is not None else await ids.take(1)
+            at_hand = ids.next(n % 3)
+            return [at_hand] if at_hand is not None else await ids.take([n % 3])
 
         async with asyncio.timeout(30):
             found = await asyncio.gather(*(one(n) for n in range(5 * BLOCK)))
@@ -53,31 +56,35 @@ def test_many_who_ask_at_once_get_an_id_each() -> None:
     assert len(taken) == len(set(taken)) == 5 * BLOCK
 
 
-@pytest.mark.parametrize("n", [1, BLOCK // 2, BLOCK // 2 + 1, 10_000])
-def test_a_block_of_any_size_increases(n: int) -> None:
+@pytest.mark.parametrize("wanted", [[3], [0, 1, 2, 3] * 150, [2] * BLOCK, [1] * 5_000])
+def test_ids_are_of_the_wanted_partitions_and_increase_in_each(wanted: list[int]) -> None:
     async def ask() -> list[int]:
         ids = blocks(Counter(), Clock())
-        found = await ids.take(n) + await ids.take(n)
+        found = await ids.take(wanted) + await ids.take(wanted)
         ids.close()
         return found
 
     taken = asyncio.run(ask())
-    assert len(set(taken)) == 2 * n
-    assert taken[:n] == sorted(taken[:n])
+    assert len(set(taken)) == 2 * len(wanted)
+    assert [order_partition(order_id, PARTITIONS) for order_id in taken] == wanted * 2
+    for partition in set(wanted):
+        own = [order_id for order_id, home in zip(taken, wanted * 2, strict=True) if home == partition]
+        assert own == sorted(own)
 
 
 def test_what_has_lain_about_is_not_given() -> None:
     async def ask() -> tuple[list[int], int | None, list[int]]:
         clock = Clock()
         ids = blocks(Counter(), clock)
-        first = await ids.take(1)
+        first = await ids.take([0])
         clock.now += MAX_AGE_S + 0.1
-        found = first, ids.next(), await ids.take(1)
+        found = first, ids.next(0), await ids.take([0])
         ids.close()
         return found
 
     first, stale, fresh = asyncio.run(ask())
-    assert (first, stale) == ([1], None)
+    assert first[0] <= BLOCK
+    assert stale is None
     assert fresh[0] > BLOCK
 
 
@@ -87,10 +94,10 @@ def test_an_error_reaches_who_waits_and_is_not_for_ever() -> None:
         ids = blocks(counter, Clock())
         counter.fails = True
         with pytest.raises(LeaseError):
-            await ids.take(1)
+            await ids.take([0])
         counter.fails = False
-        found = await ids.take(1)
+        found = await ids.take([0])
         ids.close()
         return found
 
-    assert asyncio.run(ask()) == [1]
+    assert order_partition(*asyncio.run(ask()), PARTITIONS) == 0

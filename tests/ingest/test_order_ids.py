@@ -1,12 +1,15 @@
 """The pure part of the order-ID generator: any clock, any number of requests."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import ClockError, LeaseError
 from ingest.id_leases import Lease
-from ingest.order_ids import EPOCH_MS, MAX_SEQUENCE, MAX_STEP_BACK_MS, IdState, compose, next_ids, parts_of, start_of
+from ingest.order_ids import EPOCH_MS, MAX_SEQUENCE, MAX_STEP_BACK_MS, IdState, compose, matched, next_ids, parts_of, start_of
+from schemas.partitions import partition_of
 
 NOW = EPOCH_MS + 1_000_000
 FOR_EVER = EPOCH_MS + (1 << 41)
@@ -100,3 +103,17 @@ def drawn(current: IdState, now: int, requests: list[tuple[int, int]]) -> set[in
         current = taken.state
         ids.update(taken.ids)
     return ids
+
+
+@given(st.lists(st.integers(0, 7), max_size=200), st.integers(1, 2**60))
+def test_orders_lie_where_they_are_wanted(wanted: list[int], first: int) -> None:
+    new = itertools.count(first)
+    ids = matched(wanted, 8, lambda n: list(itertools.islice(new, n)))
+    assert [partition_of(b"%d" % order_id, 8) for order_id in ids] == wanted
+    assert len(set(ids)) == len(ids)
+
+
+def test_one_partition_alone_draws_no_more_than_it_must() -> None:
+    new = itertools.count(123_456_789_012_345_678)
+    matched([3] * 1_000, 8, lambda n: list(itertools.islice(new, n)))
+    assert next(new) - 123_456_789_012_345_678 < 1_000 * 8 * 1.5

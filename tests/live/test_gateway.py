@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from schemas.codec import decode
-from schemas.partitions import product_partition
+from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDERS
 from sinks.migrate import migrate
 from tests.support.gateway import GatewayProcess, closed_after, order_body, running_gateway
@@ -232,6 +232,14 @@ def test_a_batch_is_answered_line_by_line_in_order(gateway: GatewayProcess, pipe
         (str(f["order_id"]), f["line"]): f["user_id"] for _, f in lines_of(pipeline.kafka, pipeline.prefix, PARTITIONS) if f["user_id"].startswith("batch-")
     }
     assert in_log == {(a["order_id"], line): user for a, user in zip(answers, users, strict=True) for line in (1, 2)}
+
+
+def test_an_order_lies_where_its_first_product_s_stock_does(gateway: GatewayProcess) -> None:
+    bodies = [order_body((f"sku-{n}", 1), (f"sku-{n + 1}", 1)) for n in range(30)]
+    homes = [product_partition(f"sku-{n}", PARTITIONS) for n in range(30)]
+    singles = [gateway.post("/v1/orders", body).json() for body in bodies]
+    for answers in (singles, batch(gateway, ndjson(*bodies))):
+        assert [order_partition(int(answer["order_id"]), PARTITIONS) for answer in answers] == homes
 
 
 def test_a_wrong_line_is_wrong_alone(gateway: GatewayProcess) -> None:
