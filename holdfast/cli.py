@@ -7,6 +7,7 @@ import click
 import structlog
 
 from holdfast.stack.errors import StackError
+from schemas import compiled
 
 # Command name -> module under holdfast/commands; the module has the click command under the same name,
 # with `_` for `-` (or with `_command` behind it where that would hide a name it needs).
@@ -61,7 +62,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="holdfast")
+@click.version_option(package_name="holdfast", message=f"%(prog)s %(version)s, {compiled.describe()}")
 def main() -> None:
     """Holdfast: stock and orders decided in the stream, once each."""
     # Standard output is for what a command answers; another program may read it.

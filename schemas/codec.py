@@ -11,10 +11,12 @@ from array import array
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import fastavro
 
+from schemas import compiled
 from schemas.outcomes import MAX_ITEMS, DeadLetterReason
 
 AVRO: Final = Path(__file__).parent / "avro"
@@ -23,6 +25,8 @@ HEADER_BYTES: Final = 5
 
 _read = fastavro.schemaless_reader
 _write = fastavro.schemaless_writer
+_fast: ModuleType | None = compiled.load("schemas._avro", compiled.AVRO_VERSION)
+"""Does the same in C wherever all is well; fastavro is asked about everything else, and everything where there is no compiler."""
 
 
 class Decoded(NamedTuple):
@@ -51,6 +55,8 @@ class _Codec(NamedTuple):
     int_columns: tuple[str, ...]
     reader_schema: Any
     """The current schema, for a record written with an earlier one; None where they are the same."""
+    plan: Any
+    """How the compiled part reads and writes it; None where it does not."""
 
 
 def schema_text(name: str) -> str:
@@ -89,7 +95,9 @@ def _codec(name: str, schema_id: int, text: str, reader_schema: Any = None) -> _
     schema = _without_logical_types(json.loads(text))
     read = reader_schema or schema
     ints, int_columns = _names_of(read, "int"), _names_of(read, {"type": "array", "items": "int"})
-    return _Codec(name, fastavro.parse_schema(schema), MAGIC + schema_id.to_bytes(4, "big"), _column_names(schema, name), ints, int_columns, reader_schema)
+    header = MAGIC + schema_id.to_bytes(4, "big")
+    plan = None if _fast is None or reader_schema else _fast.plan(schema)
+    return _Codec(name, fastavro.parse_schema(schema), header, _column_names(schema, name), ints, int_columns, reader_schema, plan)
 
 
 @lru_cache(maxsize=1)
@@ -111,6 +119,20 @@ def _by_header() -> dict[bytes, _Codec]:
 def encoder(name: str) -> Callable[[Mapping[str, Any]], bytes]:
     """Return a function that encodes records of one name; raises ValueError/TypeError on a field that does not fit."""
     codec = _by_name()[name]
+    plain, plan, header = plain_encoder(codec), codec.plan, codec.header
+
+    def encode_fast(value: Mapping[str, Any]) -> bytes:
+        try:
+            encoded: bytes = plan.encode(header, value)
+        except Exception:  # fastavro says what does not fit, or that it does
+            return plain(value)
+        return encoded
+
+    return plain if plan is None else encode_fast
+
+
+def plain_encoder(codec: _Codec) -> Callable[[Mapping[str, Any]], bytes]:
+    """Return the encoder that fastavro is."""
     schema, header = codec.schema, codec.header
 
     def encode_one(value: Mapping[str, Any]) -> bytes:
@@ -136,6 +158,24 @@ def decode(data: bytes | None) -> Decoded:
     """Decode one record by its schema ID; raises UndecodableError for anything that is not exactly one record of ours."""
     codec = _codec_of(data)
     assert data is not None
+    value, end = _value_of(codec, data)
+    if end != len(data):
+        raise UndecodableError(DeadLetterReason.UNDECODABLE, f"{len(data) - end} bytes left over after a {codec.name}")
+    return Decoded(codec.name, value, _size(codec, value) if codec.columns else 1)
+
+
+def _value_of(codec: _Codec, data: bytes) -> tuple[Any, int]:
+    """Return the record's fields, and where they end; raises UndecodableError."""
+    if codec.plan is not None:
+        try:
+            found: tuple[Any, int] = codec.plan.decode(data, HEADER_BYTES)
+        except Exception:  # not as it should be: what is wrong, if anything, fastavro says
+            return _plain_value_of(codec, data)
+        return found
+    return _plain_value_of(codec, data)
+
+
+def _plain_value_of(codec: _Codec, data: bytes) -> tuple[Any, int]:
     body = io.BytesIO(data)
     body.seek(HEADER_BYTES)
     try:
@@ -143,9 +183,7 @@ def decode(data: bytes | None) -> Decoded:
         _check_ints(codec, value)
     except Exception as error:  # fastavro raises a dozen kinds on garbage; each means the same here
         raise UndecodableError(DeadLetterReason.UNDECODABLE, f"not a {codec.name}: {error!r:.200}") from error
-    if body.tell() != len(data):
-        raise UndecodableError(DeadLetterReason.UNDECODABLE, f"{len(data) - body.tell()} bytes left over after a {codec.name}")
-    return Decoded(codec.name, value, _size(codec, value) if codec.columns else 1)
+    return value, body.tell()
 
 
 class Part(NamedTuple):

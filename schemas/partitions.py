@@ -9,14 +9,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from types import ModuleType
 from typing import Final
 
+from schemas import compiled
+
+_fast: ModuleType | None = compiled.load("schemas._avro", compiled.AVRO_VERSION)
 _M: Final = 0x5BD1E995
 _MASK: Final = 0xFFFFFFFF
 _SEED: Final = 0x9747B28C
 
 
-def murmur2(data: bytes) -> int:
+def plain_murmur2(data: bytes) -> int:
     """Return Kafka's 32-bit murmur2 hash of `data`, unsigned."""
     length = len(data)
     h = _words_hashed(data)
@@ -48,6 +52,8 @@ class _Words(dict[int, Callable[[bytes], tuple[int, ...]]]):
 _WORDS: Final = _Words()
 _TAILS: Final = tuple(tuple(int.from_bytes(b"%0*d" % (n, last), "little") for last in range(10**n)) for n in range(4))
 """The last n bytes of a decimal number as murmur2 takes them in, by n and by what they say."""
+murmur2: Final[Callable[[bytes], int]] = plain_murmur2 if _fast is None else _fast.murmur2
+"""Kafka's 32-bit murmur2 hash of some bytes, unsigned."""
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -80,6 +86,10 @@ def order_partitions(order_ids: Iterable[int], partitions: int) -> list[int]:
 
 
 @lru_cache(maxsize=65_536)
-def order_partition(order_id: int, partitions: int) -> int:
+def plain_order_partition(order_id: int, partitions: int) -> int:
     """Return the partition that holds an order; its key is the ID in decimal."""
     return partition_of(b"%d" % order_id, partitions)
+
+
+order_partition: Final[Callable[[int, int], int]] = plain_order_partition if _fast is None else _fast.number_partition
+"""(order ID, partitions) -> the partition that holds the order; its key is the ID in decimal."""

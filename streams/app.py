@@ -14,6 +14,7 @@ from faust.serializers import codecs
 from faust.transport.drivers import aiokafka as driver
 
 import failpoints
+from schemas import compiled
 from streams.agents import orders, payments, stock
 from streams.config import StreamSettings, settings
 from streams.payments import Provider
@@ -114,6 +115,7 @@ def arm_failpoints() -> None:
 # A batch makes tens of thousands of short-lived values: Python's default of a collection every 700 finds nothing, 40 times as often.
 gc.set_threshold(50_000, 20, 50)
 log_to_stderr()
+structlog.get_logger("holdfast.runtime").info("which source runs", source=compiled.describe())
 arm_failpoints()
 codecs.register("untouched", Untouched())
 driver.Transport.Consumer = BatchConsumer

@@ -1,0 +1,18 @@
+"""The compiled parts. Each is optional: without a C compiler the same program runs on the pure source (schemas/compiled.py)."""
+
+from setuptools import Extension, setup
+
+MODULES = ("schemas._avro",)
+
+setup(
+    ext_modules=[
+        Extension(
+            module,
+            [module.replace(".", "/") + ".pyx"],
+            depends=["schemas/_wire.pxd"],
+            extra_compile_args=["-O2"],
+            optional=True,
+        )
+        for module in MODULES
+    ]
+)
