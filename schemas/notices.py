@@ -13,6 +13,11 @@ _FIELDS: Final = ("refusal", "version", "amount", "charged", "refunded", "curren
 _LINE: Final = ("line", "product_id", "quantity", "unit_price")
 
 
+def is_news(outcome: Mapping[str, Any]) -> bool:
+    """Say whether anybody is to be told: an order that another system decided is history."""
+    return bool(outcome["change"] != "IMPORTED")
+
+
 def event_of(outcome: Mapping[str, Any]) -> str:
     """Return one of EVENTS for an OrderOutcome."""
     change: str = outcome["change"]

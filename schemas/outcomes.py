@@ -60,6 +60,7 @@ class Refusal(IntEnum):
     ALREADY_SHIPPED = 45
     NOT_SHIPPED = 46
     RETURN_EXCEEDS_SHIPPED = 47
+    IMPORTED_ORDER = 48
     # A command about a product changes nothing (COUNT_BELOW_RESERVED: only what was available was written off).
     COUNT_TOO_OLD = 60
     COUNT_BELOW_RESERVED = 61
@@ -117,7 +118,7 @@ class OrderCommandKind(IntEnum):
 
 
 class OrderStatus(IntEnum):
-    """Where an order is. Only codes from CONFIRMED on are ever published."""
+    """Where an order is. Of the codes only CONFIRMED to RETURNED are ever published."""
 
     UNKNOWN = 0  # nothing has been heard of it, or what was heard is forgotten: such an order has no row
     CANCEL_PENDING = 1  # cancelled before the first line was heard of
@@ -130,6 +131,7 @@ class OrderStatus(IntEnum):
     CANCELLED = 14
     SHIPPED = 20
     RETURNED = 21
+    IMPORTED = 30  # decided elsewhere; never published: its outcome has the status that it had there
 
 
 class LineStatus(IntEnum):
@@ -145,6 +147,7 @@ class OutcomeChange(IntEnum):
     AMENDED = 1
     SHIPPED = 2
     RETURNED = 3
+    IMPORTED = 4
 
 
 class PaymentKind(IntEnum):

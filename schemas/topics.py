@@ -42,7 +42,7 @@ STOCK_COMMANDS = Topic(
 )
 STOCK_DECISIONS = Topic("stock.decisions", "order_id", ("StockDecisions", "StockMovements"), ("stock",), ("orders", "audit"), max_message_bytes=4 * _MIB)
 STOCK_LEVELS = Topic("stock.levels", "product_id", ("StockLevel",), ("stock",), ("sinks", "consumers"), compacted=True)
-ORDER_COMMANDS = Topic("order.commands", "order_id", ("OrderCommand", "OrderCommands"), ("gateway", "warehouse", "loader"), ("orders",))
+ORDER_COMMANDS = Topic("order.commands", "order_id", ("OrderCommand", "OrderCommands", "ImportedOrder"), ("gateway", "warehouse", "loader"), ("orders",))
 ORDER_OUTCOMES = Topic("order.outcomes", "order_id", ("OrderOutcome", "OrderCommandRefused"), ("orders",), ("sinks", "consumers"), max_message_bytes=4 * _MIB)
 PAYMENT_REQUESTS = Topic("payment.requests", "order_id", ("PaymentRequests",), ("orders",), ("payments",), max_message_bytes=4 * _MIB)
 PAYMENT_RESULTS = Topic("payment.results", "order_id", ("PaymentResults",), ("payments",), ("orders", "audit"), max_message_bytes=4 * _MIB)

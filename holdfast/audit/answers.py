@@ -157,7 +157,7 @@ def check_rejections(log: Log, report: Report, answers: Answers, outcomes: Outco
     """I4: a rejected order has a line that was refused for the reason it gives."""
     table, rejected = log.outcomes, 0
     for order_id, versions in outcomes.versions.items():
-        if not versions or table["status"][versions[0]] != "REJECTED" or not table.settled(versions[0]):
+        if not versions or outcomes.is_imported(order_id) or table["status"][versions[0]] != "REJECTED" or not table.settled(versions[0]):
             continue
         rejected += 1
         refusal, known = table["refusal"][versions[0]], answers.refusals.get(order_id, set())

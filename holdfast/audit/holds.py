@@ -139,12 +139,12 @@ class Holds:
 
     def _check_line(self, order_id: int, line: int, number: int, entitled: Counter[str]) -> None:
         status = self.outcomes.status(order_id)
-        left, may_hold = self.unreleased(number), status in KEPT or not status
+        left, may_hold = self.unreleased(number), (status in KEPT or not status) and not self.outcomes.is_imported(order_id)
         if status in KEPT and left:
             self.kept[order_id] += 1
         if len(left) > may_hold and not self.live:
             self._complain("hold_not_released", order_id, line, number, f"{len(left)} of {self.holds[number]} are left, the order is {status or 'undecided'}")
-        if self.shipped[number] and status not in KEPT:
+        if self.shipped[number] and (status not in KEPT or self.outcomes.is_imported(order_id)):
             self._complain("shipped_unconfirmed", order_id, line, number, f"the order is {status or 'undecided'}")
         if may_hold and left and not self.shipped[number]:
             product, quantity = self._entitled(left, order_id, line)
@@ -163,7 +163,7 @@ class Holds:
         """Check that confirmed orders have all their lines, and what outcomes say of lines; returns how many are confirmed."""
         confirmed = 0
         for order_id, versions in self.outcomes.versions.items():
-            if not versions:
+            if not versions or self.outcomes.is_imported(order_id):
                 continue
             item = versions[-1]
             kept = self.outcomes.table["status"][item] in KEPT

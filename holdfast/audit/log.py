@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from holdfast.audit.table import Place, Table
@@ -88,6 +89,8 @@ class Log:
         self.movements = Table.columnar(named[topics.STOCK_DECISIONS], "StockMovements")
         self.levels = Table.single(named[topics.STOCK_LEVELS], "StockLevel")
         self.order_commands = Table.columnar(named[topics.ORDER_COMMANDS], "OrderCommands")
+        self.imports = Table.single(named[topics.ORDER_COMMANDS], "ImportedOrder", first_line="long", lines="int")
+        self.import_lines = Table(named[topics.ORDER_COMMANDS], OUTCOME_LINE, {})
         self.outcomes = Table.single(named[topics.ORDER_OUTCOMES], "OrderOutcome", first_line="long", lines="int")
         self.outcome_lines = Table(named[topics.ORDER_OUTCOMES], OUTCOME_LINE, {})
         self.refused_commands = Table.single(named[topics.ORDER_OUTCOMES], "OrderCommandRefused")
@@ -116,7 +119,8 @@ class Log:
             "StockLevel": _one(self.levels),
             "OrderCommand": _one(self.order_commands, OrderCommandKind),
             "OrderCommands": self.order_commands.add,
-            "OrderOutcome": self._outcome,
+            "ImportedOrder": partial(self._with_lines, self.imports, self.import_lines),
+            "OrderOutcome": partial(self._with_lines, self.outcomes, self.outcome_lines),
             "OrderCommandRefused": _one(self.refused_commands),
             "PaymentRequests": self.requests.add,
             "PaymentResults": self.results.add,
@@ -149,10 +153,10 @@ class Log:
         else:
             self.rows[topic.name].pop(key, None)
 
-    def _outcome(self, partition: int, offset: int, fields: dict[str, Any], _size: int) -> None:
+    def _with_lines(self, orders: Table, all_lines: Table, partition: int, offset: int, fields: dict[str, Any], _size: int) -> None:
         lines = fields["lines"]
-        self.outcomes.add_one(partition, offset, {**fields, "first_line": len(self.outcome_lines), "lines": len(lines)})
-        self.outcome_lines.add(partition, offset, {field: [line[field] for line in lines] for field in OUTCOME_LINE}, len(lines))
+        orders.add_one(partition, offset, {**fields, "first_line": len(all_lines), "lines": len(lines)})
+        all_lines.add(partition, offset, {field: [line[field] for line in lines] for field in OUTCOME_LINE}, len(lines))
 
     def _dead_letter(self, partition: int, offset: int, fields: dict[str, Any], _size: int) -> None:
         self.dead_letters.add_one(partition, offset, {**fields, "digest": digest_of(fields["value"]), "size": len(fields["value"])})

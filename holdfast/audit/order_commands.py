@@ -50,7 +50,18 @@ class OrderCommands:
                 self._check_order(order_id, versions, least, most)
         if not self.live:
             self._check_unanswered()
+        if not self.live:
+            self._check_imports()
         self.report.count("I5", order_commands=len(self.log.order_commands), refused_order_commands=len(self.log.refused_commands))
+
+    def _check_imports(self) -> None:
+        """An order that another system has decided is published, given up, or forwarded to its own partition."""
+        i = self.log.imports
+        at_home = {order_id for item, order_id in enumerate(i["order_id"]) if order_partition(order_id, self.log.partitions) == i.partition_of(item)}
+        for item, order_id in enumerate(i["order_id"]):
+            strayed = order_id in at_home and order_partition(order_id, self.log.partitions) != i.partition_of(item)
+            if not strayed and not self.outcomes.is_imported(order_id) and not self.letters.reasons(ORDER_COMMANDS.name, *i.place(item)[1:]):
+                self.report.add("import_unanswered", i.place(item), order_id=order_id)
 
     def _read_commands(self) -> None:
         c = self.log.order_commands
@@ -105,7 +116,7 @@ class OrderCommands:
                 self.report.add("change_without_command", t.place(items[-1]), detail, order_id=order_id)
             elif len(items) < least[order_id, kind] and not self.live:
                 self._complain_of_order(order_id, kind, f"{len(items)} outcomes say {change}, {least[order_id, kind]} commands {kind.name} were not refused")
-        if t["status"][versions[0]] == "CANCELLED" and not most[order_id, OrderCommandKind.CANCEL]:
+        if t["status"][versions[0]] == "CANCELLED" and not self.outcomes.is_imported(order_id) and not most[order_id, OrderCommandKind.CANCEL]:
             self.report.add("change_without_command", t.place(versions[0]), "nobody cancelled it", order_id=order_id)
 
     def _check_unanswered(self) -> None:

@@ -6,13 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from holdfast.audit.log import Log
+from holdfast.audit.log import OUTCOME_LINE, Log
 from holdfast.audit.murmur import order_partition
 from holdfast.audit.report import Report
 from holdfast.audit.table import MISSING, Table
 from schemas.outcomes import DECISIONS, Refusal
 
 DECIDED_STATUSES: Final = frozenset(status.name for status in DECISIONS)
+IMPORTED: Final = "IMPORTED"
+_IMPORTED: Final = ("status", "refusal", "user_id", "currency", "charged", "refunded", "placed_at", "decided_at", "changed_at")
 KEPT: Final = frozenset({"CONFIRMED", "SHIPPED", "RETURNED"})
 """Statuses of an order that got its goods."""
 _REASONS: Final = {
@@ -47,6 +49,10 @@ class Outcomes:
         self.versions: dict[int, list[int]] = {}
         self.placed: dict[int, int] = {}
         """order_id -> the first item of `log.lines` that names it."""
+        self.imports: dict[int, list[int]] = {}
+        """order_id -> items of `log.imports`: what another system has decided."""
+        for item, order_id in enumerate(log.imports["order_id"]):
+            self.imports.setdefault(order_id, []).append(item)
         for item, order_id in enumerate(log.lines["order_id"]):
             if order_id > 0 and order_id not in self.placed:
                 self.placed[order_id] = item
@@ -61,6 +67,11 @@ class Outcomes:
         item = self.latest(order_id)
         return "" if item is None else str(self.table["status"][item])
 
+    def is_imported(self, order_id: int) -> bool:
+        """Return whether an order was decided by another system: its first outcome says so."""
+        versions = self.versions.get(order_id, ())
+        return any(self.table["change"][item] == IMPORTED for item in versions[:1])
+
     def lines(self, item: int) -> range:
         """Return the items of `log.outcome_lines` that belong to an outcome."""
         first = self.table["first_line"][item]
@@ -74,7 +85,7 @@ class Outcomes:
         if not self.live:
             for order_id in undecided:
                 self.report.add("undecided", self.log.lines.place(self.placed[order_id]), order_id=order_id)
-        self.report.count("I2", orders=len(self.placed), outcomes=len(self.table), undecided=len(undecided))
+        self.report.count("I2", orders=len(self.placed), imported=len(self.imports), outcomes=len(self.table), undecided=len(undecided))
 
     def _by_order(self) -> Iterator[tuple[int, list[int]]]:
         by_order: defaultdict[int, list[int]] = defaultdict(list)
@@ -84,7 +95,7 @@ class Outcomes:
 
     def _check_order(self, order_id: int, items: list[int]) -> None:
         versions, place = self.table["version"], self.table.place
-        if order_id not in self.placed:
+        if order_id not in self.placed and order_id not in self.imports:
             self.report.add("outcome_without_order", place(items[0]), order_id=order_id)
         self._check_places(order_id, items)
         chain: list[int] = []
@@ -122,12 +133,31 @@ class Outcomes:
         t = self.table
         change, status, refusal = t["change"][item], t["status"][item], t["refusal"][item]
         if before is None:
-            if change != "DECIDED" or status not in DECIDED_STATUSES:
+            if change == IMPORTED:
+                self._check_import(item)
+            elif change != "DECIDED" or status not in DECIDED_STATUSES:
                 self._illegal(item, f"the first outcome is {change} {status}")
         else:
             self._check_move(before, item)
         if refusal != _REASONS.get(status, refusal) or (status == "REJECTED" and not refusal):
             self.report.add("wrong_refusal", t.place(item), f"{status} because of {refusal or 'nothing'}", order_id=t["order_id"][item])
+
+    def _check_import(self, item: int) -> None:
+        """What is published of an order that another system has decided is what was imported, word for word."""
+        order_id = self.table["order_id"][item]
+        faults = [self._import_fault(imported, item) for imported in self.imports.get(order_id, ())]
+        if all(faults):
+            detail = faults[0] if faults else "nobody imported it"
+            self.report.add("import_differs", self.table.place(item), detail, order_id=order_id)
+
+    def _import_fault(self, imported: int, item: int) -> str:
+        i, t = self.log.imports, self.table
+        wrong = [f"{name} was {i[name][imported]!r}, is {t[name][item]!r}" for name in _IMPORTED if i[name][imported] != t[name][item]]
+        first, count = i["first_line"][imported], i["lines"][imported]
+        lines, own = self.log.import_lines, self.lines(item)
+        same = all(lines[name][first : first + count] == self.log.outcome_lines[name][own.start : own.stop] for name in OUTCOME_LINE)
+        counts = t["line_count"][item] == count and t["version"][item] == 1
+        return ", ".join([*wrong, *([] if same else ["other lines"]), *([] if counts else [f"version or line count differ from 1 and {count}"])])
 
     def _check_move(self, before: int, item: int) -> None:
         t = self.table

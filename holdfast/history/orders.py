@@ -98,6 +98,10 @@ def _commanded(item: Mapping[str, Any]) -> Said:
     return f"command: {kind}", item["actor"], ("command_id", "line", "quantity")
 
 
+def _imported(item: Mapping[str, Any]) -> Said:
+    return f"import: {item['status']}", item["actor"], ("source", "external_id", "refusal", "charged", "refunded", "placed_at", "lines")
+
+
 def _asked(item: Mapping[str, Any]) -> Said:
     return f"{PaymentKind(item['kind']).name} asked", "orders", ("attempt", "sequence", "amount", "currency")
 
@@ -125,6 +129,7 @@ _SAYERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Said]]] = {
     "StockMovements": _moved,
     "OrderCommand": _commanded,
     "OrderCommands": _commanded,
+    "ImportedOrder": _imported,
     "PaymentRequests": _asked,
     "PaymentResults": _paid,
     "OrderOutcome": _outcome,

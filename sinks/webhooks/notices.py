@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from schemas.notices import event_of, order_document, time_text
+from schemas.notices import event_of, is_news, order_document, time_text
 
 SECRET_BYTES: Final = 32
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (how every secret begins)
@@ -45,7 +45,7 @@ class Notice(NamedTuple):
 
 def wants(endpoint: Endpoint, outcome: Mapping[str, Any], written_at: int) -> bool:
     """Say whether an endpoint is to hear of an OrderOutcome that was written at this time (the brokers', ms)."""
-    of_interest = not endpoint.events or event_of(outcome) in endpoint.events
+    of_interest = is_news(outcome) and (not endpoint.events or event_of(outcome) in endpoint.events)
     return of_interest and endpoint.user_id in {None, outcome["user_id"]} and written_at >= endpoint.created_at
 
 

@@ -14,14 +14,17 @@ from streams.domain.order_events import (
     Event,
     EventKind,
     GiveUp,
+    Import,
     LineAnswer,
     MoveStock,
     OrderCommand,
     PaymentAnswer,
     Publish,
+    PublishImport,
     RefuseCommand,
     kind_of,
 )
+from streams.domain.order_import import check_import, import_of, outcome_of
 from streams.domain.order_rows import from_row, publish, refused, to_row
 from streams.domain.order_state import Line, Order
 from streams.domain.order_table import TABLE
@@ -34,6 +37,7 @@ __all__ = [
     "Event",
     "EventKind",
     "GiveUp",
+    "Import",
     "Line",
     "LineAnswer",
     "MoveStock",
@@ -41,11 +45,15 @@ __all__ = [
     "OrderCommand",
     "PaymentAnswer",
     "Publish",
+    "PublishImport",
     "RefuseCommand",
+    "check_import",
     "check_order_command",
     "decide",
     "due",
     "from_row",
+    "import_of",
+    "outcome_of",
     "publish",
     "refused",
     "to_row",

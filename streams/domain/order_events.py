@@ -48,13 +48,43 @@ class PaymentAnswer(NamedTuple):
     reason: str
 
 
+class ImportLine(NamedTuple):
+    """A line of an order that was decided elsewhere, as it stands there; status and refusal by name."""
+
+    line: int
+    product_id: str
+    quantity: int
+    unit_price: int
+    status: str
+    refusal: str
+    returned: int
+
+
+class Import(NamedTuple):
+    """An order that was decided elsewhere, checked (see `check_import`): its fields as in ImportedOrder."""
+
+    order_id: int
+    source: str
+    external_id: str
+    status: str
+    refusal: str
+    user_id: str
+    currency: str
+    charged: int
+    refunded: int
+    lines: tuple[ImportLine, ...]
+    placed_at: int
+    decided_at: int
+    changed_at: int
+
+
 class Deadline(NamedTuple):
     """The time an order had may be over."""
 
     order_id: int
 
 
-Event: TypeAlias = LineAnswer | OrderCommand | PaymentAnswer | Deadline
+Event: TypeAlias = LineAnswer | OrderCommand | PaymentAnswer | Deadline | Import
 
 
 class EventKind(IntEnum):
@@ -70,6 +100,7 @@ class EventKind(IntEnum):
     SHIP = 7
     RETURN = 8
     DEADLINE = 9
+    IMPORT = 10
 
 
 class MoveStock(NamedTuple):
@@ -101,6 +132,12 @@ class Publish(NamedTuple):
     change: OutcomeChange
 
 
+class PublishImport(NamedTuple):
+    """Publish an order as it was decided elsewhere (`order_import.outcome_of`)."""
+
+    imported: Import
+
+
 class RefuseCommand(NamedTuple):
     """Answer a command that changes nothing."""
 
@@ -116,7 +153,7 @@ class GiveUp(NamedTuple):
     order_id: int
 
 
-Effect: TypeAlias = MoveStock | AskPayment | Publish | RefuseCommand | GiveUp
+Effect: TypeAlias = MoveStock | AskPayment | Publish | PublishImport | RefuseCommand | GiveUp
 
 _OF_COMMAND: Final[dict[int, EventKind]] = {
     OrderCommandKind.CANCEL: EventKind.CANCEL,
@@ -142,4 +179,6 @@ def kind_of(event: Event) -> EventKind:
         return EventKind.REFUSED if event.refusal else EventKind.HELD
     if isinstance(event, PaymentAnswer):
         return _OF_PAYMENT[event.kind, event.result]
-    return _OF_COMMAND[event.kind] if isinstance(event, OrderCommand) else EventKind.DEADLINE
+    if isinstance(event, OrderCommand):
+        return _OF_COMMAND[event.kind]
+    return EventKind.IMPORT if isinstance(event, Import) else EventKind.DEADLINE

@@ -17,6 +17,7 @@ from streams.domain.order_commands import (
     unknown_order,
 )
 from streams.domain.order_events import Effect, EventKind
+from streams.domain.order_import import imported_held, imported_refused, in_the_way, only_history, take_over, take_over_cancelled, taken_over
 from streams.domain.order_lines import (
     cancelled_held,
     cancelled_refused,
@@ -54,10 +55,14 @@ _ROWS: Final[dict[State, tuple[Handler, ...]]] = {
     State.PAYMENT_FAILED: (late_held,      late_refused,      paid_late,  nothing,  refunded, unrefunded, is_decided,   not_confirmed, not_shipped,   nothing),
     State.EXPIRED:        (late_held,      late_refused,      paid_late,  nothing,  refunded, unrefunded, is_decided,   not_confirmed, not_shipped,   nothing),
     State.CANCELLED:      (late_held,      late_refused,      paid_late,  nothing,  refunded, unrefunded, is_decided,   not_confirmed, not_shipped,   nothing),
+    State.IMPORTED:       (imported_held,  imported_refused,  unasked,    nothing,  nothing,  nothing,    only_history, only_history,  only_history,  nothing),
 }
 # fmt: on
 
+_IMPORT: Final[dict[State, Handler]] = {State.UNKNOWN: take_over, State.CANCEL_PENDING: take_over_cancelled, State.IMPORTED: taken_over}
+"""The column IMPORT; in every other state an imported order comes too late."""
+
 TABLE: Final[dict[tuple[State, EventKind], Handler]] = {
-    (state, kind): handler for state, row in _ROWS.items() for kind, handler in zip(EventKind, row, strict=True)
+    (state, kind): handler for state, row in _ROWS.items() for kind, handler in zip(EventKind, (*row, _IMPORT.get(state, in_the_way)), strict=True)
 }
 """Total: every state and every kind of event has its handler."""

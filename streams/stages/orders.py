@@ -12,7 +12,20 @@ from schemas.outcomes import MAX_ACTOR_LENGTH, DeadLetterReason, OrderCommandKin
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS, Topic
 from streams.domain import order as saga
-from streams.domain.order import AskPayment, Deadline, Event, GiveUp, LineAnswer, MoveStock, Order, OrderCommand, PaymentAnswer, Publish, RefuseCommand
+from streams.domain.order import (
+    AskPayment,
+    Deadline,
+    Event,
+    GiveUp,
+    LineAnswer,
+    MoveStock,
+    Order,
+    OrderCommand,
+    PaymentAnswer,
+    Publish,
+    PublishImport,
+    RefuseCommand,
+)
 from streams.runtime.records import DecidesAlone, Place, Record, StageKind, Write
 from streams.stages import foreign
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
@@ -96,11 +109,13 @@ class _OrdersBatch:
             "PaymentResults": self._take_results,
             "OrderCommand": self._take_command,
             "OrderCommands": self._take_commands,
+            "ImportedOrder": self._take_import,
         }
         self._doers: dict[type, Callable[[int, Any], None]] = {
             MoveStock: self._move_stock,
             AskPayment: self._ask_payment,
             Publish: self._say,
+            PublishImport: self._say_import,
             RefuseCommand: self._refuse,
         }
 
@@ -134,6 +149,17 @@ class _OrdersBatch:
         actor = value["actor"][:MAX_ACTOR_LENGTH]
         for index, fields in enumerate(zip(*itemgetter(*COMMAND)(value), strict=True)):
             self._command(record, index, OrderCommand(*(*fields, actor)))
+
+    def _take_import(self, record: Record, value: dict[str, Any]) -> None:
+        imported = saga.import_of(value)
+        fault = saga.check_import(imported)
+        home = order_partition(imported.order_id, self.place.partitions)
+        if fault is not None:
+            self.dead.add(record, 0, DeadLetterReason.INVALID_COMMAND, fault, max(imported.order_id, 0) or None)
+        elif home != self.place.partition:
+            self.outcomes.append(Write(ORDER_COMMANDS, home, b"%d" % imported.order_id, codec.encode("ImportedOrder", value)))
+        else:
+            self.event(record, 0, imported.order_id, imported)
 
     def _command(self, record: Record, index: int, command: OrderCommand) -> None:
         fault = saga.check_order_command(*command[:-1])
@@ -196,6 +222,9 @@ class _OrdersBatch:
             self.amended[order_id] = None  # said once per batch, with all that changed
         else:
             self._publish(order_id, publish.change)
+
+    def _say_import(self, order_id: int, publish: PublishImport) -> None:
+        self._outcome(order_id, codec.encode("OrderOutcome", saga.outcome_of(publish.imported)))
 
     def _refuse(self, order_id: int, refuse: RefuseCommand) -> None:
         value = codec.encode("OrderCommandRefused", saga.refused(refuse.command, refuse.refusal, self.now))

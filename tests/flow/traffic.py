@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas import codec, topics
 from schemas.outcomes import PaymentKind, PaymentResult, StockCommandKind
-from schemas.partitions import product_partition
+from schemas.partitions import order_partition, product_partition
 from streams.domain.payment import Answer, Request
 from streams.payments.sandbox import DECLINED_TOKEN, Sandbox
 from tests.support.flow import TIMEOUT, Flow
@@ -45,7 +45,7 @@ class Traffic:
         self.pending: list[Item] = []
         self._acts: dict[Callable[[], object], float] = {
             **{self.place: 4, self.send_pending: 8, self.command: 7, self.operate: 2, self.again: 1.5, self.other_order: 0.4},
-            **{self.garbage: 0.3, self.wait: 0.3},
+            **{self.garbage: 0.3, self.wait: 0.3, self.take_over: 0.5},
         }
 
     def open_shop(self) -> None:
@@ -125,6 +125,22 @@ class Traffic:
         if self.rng.random() < 0.05:
             line, quantity = -1, -2
         self.flow.command(kind, order_id, line, quantity, **where)
+
+    def take_over(self) -> None:
+        """An order that another system has decided; its ID may be one of ours, and it may be impossible."""
+        order_id = self.rng.choice(self.orders) if self.orders and self.rng.random() < 0.3 else self.rng.randrange(100, 104)
+        if self.rng.random() < 0.3:
+            order_id = len(self.orders) + 1 + self.rng.randrange(2)  # the next one that a customer places has it, too
+        status, line = self.rng.choice((("SHIPPED", "SHIPPED"), ("CONFIRMED", "HELD"), ("RETURNED", "RETURNED"), ("SHIPPED", "HELD")))
+        lines = [
+            {"line": n, "product_id": "A", "quantity": 2, "unit_price": 50, "status": line, "refusal": "", "returned": 2 if line == "RETURNED" else 0}
+            for n in range(1, self.rng.randrange(1, 4))
+        ]
+        whole = {"order_id": order_id, "source": "old", "external_id": f"x{order_id}", "status": status, "refusal": "", "user_id": "ann", "currency": "GBP"}
+        whole |= {"charged": 100, "refunded": 0, "lines": lines, "placed_at": 1_000, "decided_at": 2_000, "changed_at": 3_000}
+        where = self.rng.randrange(self.flow.partitions) if self.rng.random() < 0.1 else order_partition(order_id, self.flow.partitions)
+        value = codec.encode("ImportedOrder", {**whole, "imported_at": self.flow.now, "actor": "backfill"})
+        self.flow.log.append(topics.ORDER_COMMANDS, where, b"%d" % order_id, value)
 
     def operate(self) -> None:
         """A command about a product."""

@@ -48,7 +48,7 @@ def test_the_same_batches_give_the_same_bytes_in_every_process(seed: int, tmp_pa
     flow = replay.new_flow(partitions=3, seed=seed)
     flow.fates, flow.weights = SOUND, (10, 1, 1, 1)
     tape, written = replay.record(flow)
-    busy(flow, seed, acts=250)
+    busy(flow, seed, acts=300)
     assert {write.topic for writes in written for write in writes} >= ANSWERS
     assert sum(not step.records for step in tape.steps) > 3, "no deadline passed"
     file = tmp_path / "tape"

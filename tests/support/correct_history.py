@@ -16,7 +16,7 @@ def correct_shop(prefix: str = "", partitions: int = 4) -> Shop:
     1 confirmed, two lines; 2 rejected for stock; 3 declined; 4 cancelled; 5 expired, paid late; 6 shipped; 7 shipped and
     partly returned; 8 returned whole; 9 confirmed, a duplicate line; 10 costs nothing; 11 rejected as invalid; 12 another
     order under one ID; 13 arrived on the wrong partition; 14 rejected, product frozen; 15 a service, shipped; 16 partly
-    shipped; 17 rejected, a line answered late; 18 a service, cancelled.
+    shipped; 17 rejected, a line answered late; 18 a service, cancelled; 31 to 33 decided by another system.
     """
     shop = Shop(partitions, prefix)
     _stock_up(shop)
@@ -24,8 +24,25 @@ def correct_shop(prefix: str = "", partitions: int = 4) -> Shop:
     _ship_and_return(shop)
     _meet_bad_input(shop)
     _correct_stock(shop)
+    _take_over(shop)
     shop.note_positions()
     return shop
+
+
+def _take_over(shop: Shop) -> None:
+    """Orders that another system has decided; one is impossible, one comes twice, one has the ID of an order of ours."""
+    shop.take_over(31, "SHIPPED", ("apple", 1, 250, "SHIPPED"), ("gone", 2, 10, "RETURNED"), refunded=20)
+    shop.take_over(32, "CANCELLED", ("apple", 1, 250, "RELEASED"), charged=0, refusal=Refusal.CANCELLED_ON_REQUEST.name)
+    rec = shop.take_over(33, "CONFIRMED", ("plum", 1, 70, "HELD"))
+    shop.write(rec.topic, rec.partition, rec.name, dict(rec.value), rec.key)
+    shop.refuse(OrderCommandKind.SHIP, 33, "ship-33", Refusal.IMPORTED_ORDER)
+    ours = shop.write(rec.topic, order_partition(1, shop.partitions), rec.name, {**rec.value, "order_id": 1}, b"1")
+    shop.dead_letter(ours, 0, "CONFLICTING_ORDER", "orders")
+    shop.dead_letter(
+        shop.write(rec.topic, order_partition(34, shop.partitions), rec.name, {**rec.value, "order_id": 34, "lines": []}, b"34"), 0, "INVALID_COMMAND", "orders"
+    )
+    away = (order_partition(33, shop.partitions) + 1) % shop.partitions
+    shop.write(rec.topic, away, rec.name, dict(rec.value), rec.key)
 
 
 def _stock_up(shop: Shop) -> None:

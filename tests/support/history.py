@@ -201,6 +201,26 @@ class Shop(Stock):
         home = order_partition(order_id, self.partitions)
         self.write(topics.ORDER_OUTCOMES, home, "OrderCommandRefused", {**fields, "refusal": refusal.name, "refused_at": self.tick()}, b"%d" % order_id)
 
+    def take_over(self, order_id: int, status: str, *asked: tuple[str, int, int, str], **more: Any) -> Rec:
+        """An order that another system has decided: (product, quantity, price, line status) for each line."""
+        lines = [
+            {"line": n, "product_id": p, "quantity": q, "unit_price": price, "status": said, "refusal": "", "returned": q if said == "RETURNED" else 0}
+            for n, (p, q, price, said) in enumerate(asked, 1)
+        ]
+        amount, home, key = sum(x["quantity"] * x["unit_price"] for x in lines), order_partition(order_id, self.partitions), b"%d" % order_id
+        header = {"order_id": order_id, "user_id": "u1", "currency": "GBP", "refusal": "", "charged": amount, "refunded": 0, **more}
+        header |= {"placed_at": 1_000, "decided_at": 2_000}
+        names = {"source": "old-shop", "external_id": f"order {order_id}", "imported_at": self.tick(), "actor": "backfill"}
+        rec = self.write(topics.ORDER_COMMANDS, home, "ImportedOrder", {**header, **names, "status": status, "lines": lines, "changed_at": 3_000}, key)
+        counted = {"version": 1, "change": "IMPORTED", "amount": amount, "attempt": int(header["charged"] > 0), "line_count": len(lines)}
+        said = {**header, **counted, "status": status, "lines": [dict(x) for x in lines], "changed_at": 3_000}
+        self.write(topics.ORDER_OUTCOMES, home, "OrderOutcome", said, key)
+        columns: dict[str, Any] = {name: [] for name in ("line", "product_id", "quantity", "unit_price", "returned", "open_refunds", "recent_commands")}
+        rest = {"line_status": b"", "line_refusal": b"", "payment_token": "", "deadline": 0, "attempt": 0, "refund_asked": 0, "refund_sequence": 0}
+        row = {**header, **columns, **rest, "version": 1, "line_count": len(lines), "status": int(OrderStatus.IMPORTED)}
+        self.write(topics.ORDER_STATE, home, "OrderRow", {**row, "refusal": int(Refusal[header["refusal"] or "NONE"])}, key)
+        return rec
+
     def cancel(self, order_id: int) -> None:
         self.order_command(OrderCommandKind.CANCEL, order_id, f"cancel-{order_id}")
         self.end(order_id, OrderStatus.CANCELLED, Refusal.CANCELLED_ON_REQUEST)

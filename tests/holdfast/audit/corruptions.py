@@ -106,6 +106,11 @@ CORRUPTIONS = [
     Corruption("an order's row has another line", "row_differs", lambda s, _: update(s.last("OrderRow", order_id=1).value, quantity=[3, 3])),
     Corruption("an order's last row is missing", "row_behind", lambda s, _: only(s, s.last("OrderRow", order_id=7))),
     Corruption("an order has no row", "row_behind", lambda s, _: without(s, "OrderRow", order_id=7)),
+    Corruption("an imported order is published with another price", "import_differs", lambda s, _: update(outcome(s, 31, 1)["lines"][0], unit_price=1)),
+    Corruption("an imported order is published with another status", "import_differs", lambda s, _: update(outcome(s, 33, 1), status="SHIPPED")),
+    Corruption("nobody imported what is published as imported", "import_differs", lambda s, _: update(outcome(s, 1, 1), change="IMPORTED")),
+    Corruption("an imported order's row has other money", "row_differs", lambda s, _: update(s.last("OrderRow", order_id=31).value, charged=1)),
+    Corruption("an order of ours has an imported one's row", "row_differs", lambda s, _: update(s.last("OrderRow", order_id=1).value, status=30)),
     # I3
     Corruption("a confirmed order lacks a hold", "confirmed_without_hold", lambda s, _: remove_hold(s, 1)),
     Corruption("a confirmed order's hold is released", "confirmed_without_hold", lambda s, _: double_release_of_confirmed(s)),
@@ -189,6 +194,7 @@ CORRUPTIONS = [
     Corruption("a task stands before the end of its input", "position_behind", lambda s, _: other_position(s, -1)),
     Corruption("a task has no positions", "position_behind", lambda s, _: without(s, "TaskPositions")),
     Corruption("a task stands beyond the end of its input", "position_ahead", lambda s, _: other_position(s, 5)),
+    Corruption("an imported order is not published", "import_unanswered", lambda s, _: without(s, "OrderOutcome", order_id=32)),
     # I6
     Corruption("a product's row is missing", "store_row_missing", lambda _, c: c.mysql["products"].pop()),
     Corruption("an order's row is missing", "store_row_missing", lambda _, c: c.mysql["orders"].pop()),

@@ -32,6 +32,10 @@ def test_who_hears_of_an_order(endpoint: Endpoint, written_at: int, wanted: bool
     assert wants(endpoint, outcome(), written_at) is wanted
 
 
+def test_nobody_is_told_of_history() -> None:
+    assert not wants(ENDPOINT, outcome(change="IMPORTED"), 1_000)
+
+
 def test_a_notice_is_the_same_whenever_it_is_made() -> None:
     first, second = (notice_of(ENDPOINT, outcome(7, 2, change="SHIPPED"), 3) for _ in range(2))
     assert first == second

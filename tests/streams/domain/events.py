@@ -6,6 +6,7 @@ from typing import Any
 
 from schemas.outcomes import OrderCommandKind, PaymentKind, PaymentResult, Refusal
 from streams.domain import order as saga
+from streams.domain.order_events import ImportLine
 
 NOW = 1_000_000
 TIMEOUT = 900
@@ -54,6 +55,13 @@ def refund(result: PaymentResult = PaymentResult.REFUNDED, amount: int = 30, seq
     return saga.PaymentAnswer(PaymentKind.REFUND, ORDER, attempt, sequence, amount, "GBP", result, "")
 
 
+def imported(**changes: Any) -> saga.Import:
+    """An order of two lines that another system has shipped."""
+    lines = tuple(ImportLine(n, f"p{n}", n, 10, "SHIPPED", "", 0) for n in (1, 2))
+    order = saga.Import(ORDER, "old-shop", "order-7", "SHIPPED", "", "ann", "GBP", 30, 0, lines, 5, 6, 7)
+    return order._replace(**changes)
+
+
 TIME_UP = saga.Deadline(ORDER)
 
 
@@ -84,6 +92,9 @@ class Saga:
                 assert self.order
                 self.outcomes.append(saga.publish(self.order, effect.change, self.now))
                 return effect.change.name
+            case saga.PublishImport():
+                self.outcomes.append(saga.outcome_of(effect.imported))
+                return "IMPORTED"
             case saga.RefuseCommand():
                 return f"NO:{effect.refusal.name}"
             case saga.GiveUp():

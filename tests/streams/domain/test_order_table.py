@@ -11,7 +11,7 @@ from streams.domain.order import TABLE, EventKind
 from streams.domain.order_lines import refused_twice
 from streams.domain.order_money import paid_twice
 from streams.domain.order_table import nothing
-from tests.streams.domain.events import TIME_UP, Saga, cancel, declined, give_back, line, paid, refund, refused, ship
+from tests.streams.domain.events import TIME_UP, Saga, cancel, declined, give_back, imported, line, paid, refund, refused, ship
 
 DOC = Path(__file__).parents[3] / "docs" / "outcomes.md"
 BOTH = (line(1), line(2))
@@ -27,6 +27,7 @@ REACHED = {
     "PAYMENT_FAILED": (*BOTH, declined()),
     "EXPIRED": (line(1, of=3), TIME_UP),
     "CANCELLED": (line(1, of=3), cancel("first")),
+    "IMPORTED": (imported(),),
 }
 """Events that lead to each state."""
 EVENTS = {
@@ -40,6 +41,7 @@ EVENTS = {
     "SHIP": ship(),
     "RETURN": give_back(),
     "deadline": TIME_UP,
+    "import": imported(),
 }
 _ENDED = {
     "declined": "",
@@ -49,8 +51,9 @@ _ENDED = {
     "SHIP": "NO:NOT_CONFIRMED",
     "RETURN": "NO:NOT_SHIPPED",
     "deadline": "",
+    "import": "DEAD:CONFLICTING_ORDER",
 }
-_PAID = {"held": "RELEASE:2x2", "refused": "", "paid": "", "declined": "", "CANCEL": "NO:ALREADY_DECIDED", "deadline": ""}
+_PAID = {"import": "DEAD:CONFLICTING_ORDER", "held": "RELEASE:2x2", "refused": "", "paid": "", "declined": "", "CANCEL": "NO:ALREADY_DECIDED", "deadline": ""}
 _EARLY = {"declined": "", "refunded": "", "refund declined": ""}
 _LATE = {"held": "RELEASE:2x2 AMENDED", "refused": "AMENDED", "paid": "REFUND:1.1=30 AMENDED"}
 CELLS: dict[str, dict[str, str]] = {
@@ -63,6 +66,7 @@ CELLS: dict[str, dict[str, str]] = {
         "SHIP": "NO:UNKNOWN_ORDER",
         "RETURN": "NO:UNKNOWN_ORDER",
         "deadline": "",
+        "import": "> IMPORTED IMPORTED",
     },
     "CANCEL_PENDING": {
         **_EARLY,
@@ -73,6 +77,7 @@ CELLS: dict[str, dict[str, str]] = {
         "SHIP": "NO:UNKNOWN_ORDER",
         "RETURN": "NO:UNKNOWN_ORDER",
         "deadline": "> UNKNOWN NO:UNKNOWN_ORDER",
+        "import": "> IMPORTED NO:IMPORTED_ORDER IMPORTED",
     },
     "RESERVING": {
         **_EARLY,
@@ -83,6 +88,7 @@ CELLS: dict[str, dict[str, str]] = {
         "SHIP": "NO:NOT_CONFIRMED",
         "RETURN": "NO:NOT_CONFIRMED",
         "deadline": "> EXPIRED RELEASE:1x1 DECIDED",
+        "import": "DEAD:CONFLICTING_ORDER",
     },
     "PAYING": {
         **_EARLY,
@@ -94,6 +100,7 @@ CELLS: dict[str, dict[str, str]] = {
         "SHIP": "NO:NOT_CONFIRMED",
         "RETURN": "NO:NOT_CONFIRMED",
         "deadline": "> EXPIRED RELEASE:1x1 RELEASE:2x2 DECIDED",
+        "import": "DEAD:CONFLICTING_ORDER",
     },
     "CONFIRMED": {**_PAID, "refunded": "", "refund declined": "", "SHIP": "> SHIPPED SHIP:1x1 SHIP:2x2 SHIPPED", "RETURN": "NO:NOT_SHIPPED"},
     "SHIPPED": {
@@ -114,6 +121,17 @@ CELLS: dict[str, dict[str, str]] = {
     "PAYMENT_FAILED": {**_ENDED, "held": "RELEASE:2x2", "refused": "", "paid": "REFUND:1.1=30 AMENDED"},
     "EXPIRED": {**_ENDED, **_LATE},
     "CANCELLED": {**_ENDED, **_LATE},
+    "IMPORTED": {
+        **_EARLY,
+        "held": "RELEASE:2x2 DEAD:CONFLICTING_ORDER",
+        "refused": "DEAD:CONFLICTING_ORDER",
+        "paid": "REFUND:1.1=30",
+        "CANCEL": "NO:IMPORTED_ORDER",
+        "SHIP": "NO:IMPORTED_ORDER",
+        "RETURN": "NO:IMPORTED_ORDER",
+        "deadline": "",
+        "import": "",
+    },
 }
 """What each event leads to in each state: "> STATE" where it changes, then the effects. The order costs 30."""
 
@@ -165,7 +183,7 @@ def test_the_docs_say_nothing_exactly_where_nothing_happens() -> None:
             assert cell.startswith("-") == (TABLE[OrderStatus[state], kind] in silent), (state, kind, cell)
 
 
-@pytest.mark.parametrize("state", [state for state in REACHED if state not in {"UNKNOWN", "CANCEL_PENDING", "RESERVING", "PAYING"}])
+@pytest.mark.parametrize("state", [state for state in REACHED if state not in {"UNKNOWN", "CANCEL_PENDING", "RESERVING", "PAYING", "IMPORTED"}])
 def test_every_ending_was_decided_once(state: str) -> None:
     outcomes = Saga(*REACHED[state]).outcomes
     assert [outcome["change"] for outcome in outcomes].count("DECIDED") == 1
