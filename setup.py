@@ -2,7 +2,7 @@
 
 from setuptools import Extension, setup
 
-MODULES = ("schemas._avro",)
+MODULES = ("schemas._avro", "streams.stages._stock")
 
 setup(
     ext_modules=[

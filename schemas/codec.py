@@ -149,6 +149,11 @@ def encode(name: str, value: Mapping[str, Any]) -> bytes:
     return encoder(name)(value)
 
 
+def head(name: str) -> bytes:
+    """Return the bytes that a record of this name begins with, written with its current schema."""
+    return _by_name()[name].header
+
+
 def record_name(data: bytes | None) -> str:
     """Return the record's name from its schema ID alone, without decoding the body; raises UndecodableError."""
     return _codec_of(data).name

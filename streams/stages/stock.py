@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -15,11 +15,9 @@ from streams.domain.order_line import PlainLine, check_line, presentable
 from streams.domain.stock import Command, Product
 from streams.runtime.records import DecidesAlone, Place, Record, StageKind, Write
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
-from streams.stages.rows import Rows
+from streams.stages.stock_table import LINE, StockTable, new_table
 
-LINE: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at")
 _line_of = itemgetter(*LINE)
-DECISION_COLUMNS: Final = (*LINE, "refusal", "available", "version", "offset", "index")
 MOVEMENT_COLUMNS: Final = (
     *("kind", "command_id", "order_id", "line", "product_id", "quantity", "refusal", "available", "reserved", "shipped"),
     *("received", "written_off", "returned", "version", "offset", "index", "actor"),
@@ -29,12 +27,12 @@ MOVEMENT_COLUMNS: Final = (
 class StockStage(DecidesAlone):
     """One row per product of this partition."""
 
-    def __init__(self, place: Place) -> None:
-        self.rows: Rows[str, Product] = Rows(str.encode, bytes.decode, lambda value: stock.from_row(codec.decode(value).value))
+    def __init__(self, place: Place, table: Callable[[Place], StockTable] = new_table) -> None:
+        self.rows = table(place)
         self.place = place
 
     def restore(self, rows: dict[bytes, bytes]) -> None:
-        self.rows.recover(rows)
+        self.rows.restore(rows)
 
     def is_due(self, now: int) -> bool:  # noqa: ARG002 - products have no deadlines
         return False
@@ -44,21 +42,22 @@ class StockStage(DecidesAlone):
 
     def decide(self, records: Sequence[Record], now: int) -> list[Write]:
         batch = _StockBatch(self.rows, self.place, now)
-        for record in records:
-            batch.take(record)
+        at = self.rows.take(records, 0)
+        while at < len(records):
+            batch.take(records[at])
+            at = self.rows.take(records, at + 1)
         return batch.writes()
 
 
 class _StockBatch:
-    """One batch under way: the rows, what has been answered, which products changed."""
+    """One batch under way, record by record: all that the table does not take itself."""
 
-    def __init__(self, rows: Rows[str, Product], place: Place, now: int) -> None:
+    def __init__(self, rows: StockTable, place: Place, now: int) -> None:
         self.rows = rows
         self.place = place
         self.now = now
-        self.touched: set[str] = set()
+        rows.begin(now)
         self.dead = DeadLetters("stock")
-        self.answers = Columns(STOCK_DECISIONS, "StockDecisions", DECISION_COLUMNS, ("refusal",))
         self.movements = Columns(STOCK_DECISIONS, "StockMovements", MOVEMENT_COLUMNS, ("kind", "refusal"))
         self.forwarded: list[Write] = []
 
@@ -92,13 +91,12 @@ class _StockBatch:
             product = Product(product_id)
         refusal = stock.decide_hold(product, quantity)
         if not refusal:
-            self.rows[product_id] = product
             stock.evolve_hold(product, quantity)
-            self.touched.add(product_id)
+            self.rows.put(product)
         self._answer(fields, refusal, product.available, product.version, record.offset, index)
 
     def _answer(self, fields: tuple[Any, ...], *answer: int) -> None:
-        self.answers.items[order_partition(fields[0], self.place.partitions)].append((*fields, *answer))
+        self.rows.answer(order_partition(fields[0], self.place.partitions), (*fields, *answer))
 
     def _refuse_invalid(self, record: Record, index: int, fields: tuple[Any, ...], refusal: Refusal) -> None:
         """Give an impossible line up; where it names an order, refuse it too, so that the order is rejected."""
@@ -149,8 +147,7 @@ class _StockBatch:
         if refusal is None:
             return
         if product.version != before:
-            self.rows[product.product_id] = product
-            self.touched.add(product.product_id)
+            self.rows.put(product)
         p = product
         levels = (p.available, p.reserved, p.shipped, p.received, p.written_off, p.returned, p.version)
         asked = (command.kind, command.command_id, command.order_id, command.line, command.product_id, command.quantity, refusal)
@@ -164,20 +161,16 @@ class _StockBatch:
     # -- what is written -----------------------------------------------------------------------------------------------
 
     def writes(self) -> list[Write]:
-        common = {"partition": self.place.partition, "decided_at": self.now}
+        here = self.place.partition
+        changed = self.rows.changed()
         return [
-            *self.answers.writes(common),
-            *self.movements.writes(common),
+            *(Write(STOCK_DECISIONS, partition, None, value) for partition, value in self.rows.answers()),
+            *self.movements.writes({"partition": here, "decided_at": self.now}),
             *self.forwarded,
             *self.dead.writes(self.now),
-            *(write for product_id in sorted(self.touched) for write in self._changed(product_id)),
+            *(Write(STOCK_STATE, here, key, row) for key, row, _ in changed),
+            *(Write(STOCK_LEVELS, here, key, level) for key, _, level in changed),
         ]
-
-    def _changed(self, product_id: str) -> tuple[Write, Write]:
-        product, key, here = self.rows[product_id], product_id.encode(), self.place.partition
-        row = codec.encode("ProductRow", stock.to_row(product))
-        level = codec.encode("StockLevel", stock.level(product, self.now))
-        return Write(STOCK_STATE, here, key, row), Write(STOCK_LEVELS, here, key, level)
 
 
 def _impossible(product: Product, command: Command) -> str | None:
