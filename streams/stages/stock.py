@@ -27,8 +27,8 @@ MOVEMENT_COLUMNS: Final = (
 class StockStage(DecidesAlone):
     """One row per product of this partition."""
 
-    def __init__(self, place: Place, table: Callable[[Place], StockTable] = new_table) -> None:
-        self.rows = table(place)
+    def __init__(self, place: Place, table: Callable[[Place], StockTable] | None = None) -> None:
+        self.rows = (table or new_table)(place)
         self.place = place
 
     def restore(self, rows: dict[bytes, bytes]) -> None:
@@ -161,16 +161,17 @@ class _StockBatch:
     # -- what is written -----------------------------------------------------------------------------------------------
 
     def writes(self) -> list[Write]:
-        here = self.place.partition
-        changed = self.rows.changed()
         return [
             *(Write(STOCK_DECISIONS, partition, None, value) for partition, value in self.rows.answers()),
-            *self.movements.writes({"partition": here, "decided_at": self.now}),
+            *self.movements.writes({"partition": self.place.partition, "decided_at": self.now}),
             *self.forwarded,
             *self.dead.writes(self.now),
-            *(Write(STOCK_STATE, here, key, row) for key, row, _ in changed),
-            *(Write(STOCK_LEVELS, here, key, level) for key, _, level in changed),
+            *self._changed(),
         ]
+
+    def _changed(self) -> list[Write]:
+        changed, here = self.rows.changed(), self.place.partition
+        return [*(Write(STOCK_STATE, here, key, row) for key, row, _ in changed), *(Write(STOCK_LEVELS, here, key, level) for key, _, level in changed)]
 
 
 def _impossible(product: Product, command: Command) -> str | None:

@@ -9,9 +9,11 @@ from schemas.outcomes import OutcomeChange, PaymentKind, Refusal, StockCommandKi
 from schemas.partitions import product_partition
 from streams.domain import stock
 from streams.stages import outbox
+from streams.stages import stock as stock_stage
 from streams.stages.orders import OrdersStage, _OrdersBatch
 from streams.stages.payments import _PaymentsBatch
 from streams.stages.stock import _StockBatch
+from streams.stages.stock_table import PlainTable
 from tests.flow.test_promises import run_seed
 
 SEEDS = range(800, 825)
@@ -20,6 +22,16 @@ Breaking = Callable[[pytest.MonkeyPatch], None]
 
 def _replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Breaking:
     return lambda patch: patch.setattr(owner, name, replacement)
+
+
+def _on_the_plain_path(breaking: Breaking) -> Breaking:
+    """Break what the compiled table does by itself, too: that it does the same is what tests/streams/stages/test_stock_table.py shows."""
+
+    def broken(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(stock_stage, "new_table", PlainTable)
+        breaking(patch)
+
+    return broken
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -42,7 +54,7 @@ def _doubled(kind: StockCommandKind) -> Breaking:
 
 
 def _answered_on_the_product_s_partition(batch: _StockBatch, fields: tuple[Any, ...], *answer: int) -> None:
-    batch.answers.items[batch.place.partition].append((*fields, *answer))
+    batch.rows.answer(batch.place.partition, (*fields, *answer))
 
 
 def _forwards_all_but(topic: str) -> Breaking:
@@ -82,9 +94,9 @@ BROKEN: dict[str, Breaking] = {
     "outcomes are not published": _replaced(_OrdersBatch, "_outcome", _nothing),
     "amendments are not published": _replaced(_OrdersBatch, "_say", _say_all_but_amendments),
     "deadlines are not watched": _replaced(OrdersStage, "watch", _nothing),
-    "answers go to the product's partition": _replaced(_StockBatch, "_answer", _answered_on_the_product_s_partition),
-    "levels and rows are not written": _replaced(_StockBatch, "_changed", lambda batch, product_id: ()),
-    "every line finds stock": _replaced(stock, "decide_hold", lambda product, quantity: Refusal.NONE),
+    "answers go to the product's partition": _on_the_plain_path(_replaced(_StockBatch, "_answer", _answered_on_the_product_s_partition)),
+    "levels and rows are not written": _replaced(_StockBatch, "_changed", lambda batch: ()),
+    "every line finds stock": _on_the_plain_path(_replaced(stock, "decide_hold", lambda product, quantity: Refusal.NONE)),
     "the provider's answer is not passed on": _replaced(_PaymentsBatch, "_say", _nothing),
 }
 
