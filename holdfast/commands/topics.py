@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from holdfast import topics
+from holdfast import asyncapi, topics
 from holdfast.stack.endpoints import endpoints, given
 from schemas.topics import ALL
 
@@ -44,6 +44,12 @@ def list_topics(as_json: bool) -> None:
         Console().print(_table(rows))
     if any(row["problems"] for row in rows):
         raise SystemExit(1)
+
+
+@topics_command.command("asyncapi")
+def print_asyncapi() -> None:
+    """Print the AsyncAPI 3.0 document of the topics and their records, as JSON. It asks no broker."""
+    click.echo(asyncapi.text(), nl=False)
 
 
 def kafka() -> str:
