@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= data/online-retail-sample.csv.xz
-PYTEST_FLAGS ?=
+# Most tests wait for servers: three processes keep two cores busy. `PYTEST_FLAGS=` runs one test after the other.
+PYTEST_FLAGS ?= -n 3 --dist loadfile
 MINUTES ?= 30
 BENCH_FLAGS ?=
 SEED ?=
@@ -44,7 +45,7 @@ test: lint ## everything, on real servers that the tests start themselves
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 test-long: $(READY) ## the tests marked long: each fault by itself, minutes of them
-	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m long
 
 bench: $(READY) ## ours and every peer on the same work, servers of its own (BENCH_FLAGS=--quick: whether it all runs)
 	$(BIN)/python -m bench $(BENCH_FLAGS)
