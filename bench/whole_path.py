@@ -11,17 +11,20 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
+from bench.processes import cpu_seconds
 from bench.servers import holdfast
 from bench.work import MIXES, Work, quantity
 from holdfast.lag import LagMeter, Look
@@ -109,21 +112,37 @@ def follow(load: subprocess.Popen[bytes]) -> Moments:
             time.sleep(LOOK_S)
 
 
-def loaded(path: Path) -> dict[str, float]:
-    """Load a file of single-line orders into a running stack; returns its rates."""
+def used() -> dict[str, float]:
+    """Return the CPU seconds (user and system) that each process of the stack has used, and `clients` those of the programs that ended here."""
+    running = {each["name"]: cpu_seconds([int(each["pid"])]) for each in json.loads(holdfast("status", "--json"))["processes"]}
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {**running, "clients": ended.ru_utime + ended.ru_stime}
+
+
+def cost(before: Mapping[str, float], after: Mapping[str, float], lines: int) -> dict[str, dict[str, float]]:
+    """Return the CPU microseconds per order line of each process between two calls of `used`."""
+    found = {name: round((seconds - before.get(name, 0.0)) / lines * 1e6, 1) for name, seconds in after.items()}
+    return {"cpu_us_per_line": {**found, "all": round(sum(found.values()), 1)}}
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    """Load a file of single-line orders into a running stack; returns its rates and what they cost."""
+    before = used()
     load = subprocess.Popen([sys.executable, "-m", "holdfast", "load", str(path), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     moments = follow(load)
     if load.returncode:
         raise click.ClickException(f"the load ended with exit code {load.returncode}")
     assert load.stdout is not None
     said = json.loads(load.stdout.read().decode().strip().splitlines()[-1])
-    return {**moments.of(said["lines"]), "lines": said["lines"]}
+    return {**moments.of(said["lines"]), "lines": said["lines"], **cost(before, used(), said["lines"])}
 
 
-def shown(path: Path) -> dict[str, float]:
+def shown(path: Path) -> dict[str, Any]:
     """Run a real file through the whole pipeline, its returns and the warehouse too, and the audit after it; returns what the demo saw."""
+    before = used()
     said = json.loads(holdfast("demo", "--data", str(path), "--json").strip().splitlines()[-1])
-    return {"per_s": said["lines_per_s"], "seconds": said["seconds"], "lines": said["lines"], "violations": said["violations"]}
+    rates = {"per_s": said["lines_per_s"], "seconds": said["seconds"], "lines": said["lines"], "violations": said["violations"]}
+    return {**rates, **cost(before, used(), said["lines"])}
 
 
 @click.command()
