@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -23,6 +23,7 @@ from ingest.retail_rows import is_service
 from ingest.sender import Sender
 from ingest.settled import QUIET_S, wait_until_settled
 from ingest.taken import PATIENCE_S, wait_until_taken
+from schemas.topics import ORDERS
 
 DEFAULT_SOURCE: Final = "online-retail"
 DEFAULT_SHARE: Final = Decimal("0.9")
@@ -182,10 +183,11 @@ class _Run:
     def _taken(self, done: int, total: int) -> None:
         self._listen("opening", done, total)
 
-    def _bind(self, names: set[str]) -> dict[str, int]:
-        new = sorted(name for name in names if name not in self._bound)
+    def _bind(self, homes: Mapping[str, int]) -> dict[str, int]:
+        new = sorted(name for name in homes if name not in self._bound)
         if new:
-            self._bound |= self._state.bind(new, self._ids.take)
+            partitions = self._writer.partitions(ORDERS)
+            self._bound |= self._state.bind(new, lambda names: self._ids.take_for([homes[name] for name in names], partitions))
             failpoints.reach("load.bound")
         return self._bound
 

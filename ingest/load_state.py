@@ -85,12 +85,15 @@ class LoadState:
         """Write that every row is in the log."""
         self._write(_FINISH, (self._source,))
 
-    def bind(self, names: Collection[str], take_ids: Callable[[int], list[int]]) -> dict[str, int]:
-        """Return the order ID of each name; names without one are bound to new IDs, durably, before this returns."""
+    def bind(self, names: Collection[str], take_ids: Callable[[list[str]], list[int]]) -> dict[str, int]:
+        """Return the order ID of each name; names without one are bound to new IDs, durably, before this returns.
+
+        `take_ids` gives a new ID for each of the names it is called with.
+        """
         bound = self._bound(names)
         new = [name for name in names if name not in bound]
         if new:
-            rows = [(self._source, name, order_id) for name, order_id in zip(new, take_ids(len(new)), strict=True)]
+            rows = [(self._source, name, order_id) for name, order_id in zip(new, take_ids(new), strict=True)]
             with _cursor(self._connection) as cursor:
                 cursor.executemany(_BIND, rows)
             bound |= self._bound(new)

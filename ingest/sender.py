@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from ingest.acknowledged import Acknowledged, Pending
@@ -33,7 +33,8 @@ MAX_RAW: Final = 1024 * 1024
 
 Item = TypeVar("Item")
 Encode = Callable[[Sequence[Any]], bytes]
-Bind = Callable[[set[str]], dict[str, int]]
+Bind = Callable[[Mapping[str, int]], dict[str, int]]
+"""Gives the order IDs of invoices, of which each names the partition on which a new one should lie."""
 
 
 class Sender:
@@ -52,8 +53,8 @@ class Sender:
     def send_chunk(self, chunk: Chunk) -> None:
         """Queue everything of a chunk; raises PublishError."""
         pending = self.acknowledged.open(chunk.last_row)
-        ids = self._bind({item.invoice for item in chunk.items if isinstance(item, PlannedLine | PlannedReturn)})
         by_kind = _by_kind(chunk.items)
+        ids = self._bind(homes(by_kind[PlannedLine], by_kind[PlannedReturn], self._writer.partitions(ORDERS)))
         self._send_lines(by_kind[PlannedLine], ids, pending)
         self._send_returns(by_kind[PlannedReturn], ids, pending)
         self._send_stock(by_kind[PlannedStock], pending)
@@ -116,6 +117,20 @@ class Sender:
                 self.positions[partition] = max(offset + 1, self.positions.get(partition, 0))
 
         return on_ack
+
+
+def homes(lines: Iterable[PlannedLine], returns: Iterable[PlannedReturn], partitions: int) -> dict[str, int]:
+    """Return the partition of each invoice's first product (pure): an order that lies there has its answers from the stock agent on one partition.
+
+    Of a return that stands alone no product is known: any partition will do.
+    """
+    found: dict[str, int] = {}
+    for line in lines:
+        if line.invoice not in found:
+            found[line.invoice] = product_partition(line.product, partitions)
+    for back in returns:
+        found.setdefault(back.invoice, 0)
+    return found
 
 
 def _by_kind(items: Iterable[Planned]) -> defaultdict[type, list[Any]]:

@@ -1,6 +1,6 @@
 """What the loader puts on which topic, and what it takes for done; the log itself is in tests/live/test_load.py."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -10,6 +10,7 @@ from ingest.log_writer import OnAck
 from ingest.sender import MAX_RAW, RECORD_ITEMS, Sender
 from schemas.codec import decode
 from schemas.outcomes import StockCommandKind
+from schemas.partitions import product_partition
 from schemas.topics import DEAD_LETTERS, ORDER_COMMANDS, ORDERS, STOCK_COMMANDS, Topic
 
 
@@ -88,3 +89,16 @@ def test_a_dead_letter_says_where_the_row_is_and_keeps_what_a_record_can_hold(lo
         **{"detail": "no row", "order_id": None, "key": None, "value": b"raw", "died_at": 77},
     }
     assert (big["value"], big["detail"]) == (b"x" * MAX_RAW, "long (the first 1,048,576 of 10,000,000 bytes are kept)")
+
+
+def test_a_new_order_lies_where_its_first_product_does(log: HeldBack) -> None:
+    heard: dict[str, int] = {}
+
+    def bind(homes: Mapping[str, int]) -> dict[str, int]:
+        heard.update(homes)
+        return dict.fromkeys(homes, 1)
+
+    lines = [PlannedLine(f"i{i}", n, 2, f"sku{i + n}", 1, 100, "user", 5) for i in range(6) for n in (1, 2)]
+    Sender(log, bind, "f.csv", 0, lambda: 77).send_chunk(Chunk(7, [*lines, PlannedReturn("s:2:1", "C2", 0, 1)]))  # type: ignore[arg-type]
+    assert heard == {**{f"i{i}": product_partition(f"sku{i + 1}", 4) for i in range(6)}, "C2": 0}
+    assert len(set(heard.values())) > 1
