@@ -61,15 +61,12 @@ def bucket_key(kind: str, name: str) -> str:
 WRITE_NEWER: Final = """
 -- KEYS: hashes. ARGV: number of fields n, place of `version` among them, n names, then n values per key.
 local n, at = tonumber(ARGV[1]), tonumber(ARGV[2])
-local first = 2 + n
+local row, first = {}, 2 + n
+for f = 1, n do row[2 * f - 1] = ARGV[2 + f] end
 for k = 1, #KEYS do
   local held = tonumber(redis.call('HGET', KEYS[k], 'version') or '')
   if not held or held < tonumber(ARGV[first + at]) then
-    local row = {}
-    for f = 1, n do
-      row[2 * f - 1] = ARGV[2 + f]
-      row[2 * f] = ARGV[first + f]
-    end
+    for f = 1, n do row[2 * f] = ARGV[first + f] end
     redis.call('HSET', KEYS[k], unpack(row))
   end
   first = first + n

@@ -88,5 +88,5 @@ def _keep_newest(held: dict[K, Mapping[str, Any]], key: K, value: Mapping[str, A
 
 
 def _widen(users: dict[str, tuple[int, int]], user_id: str, placed_at: int) -> None:
-    first, last = users.get(user_id, (placed_at, placed_at))
-    users[user_id] = min(first, placed_at), max(last, placed_at)
+    first, last = users.get(user_id) or (placed_at, placed_at)
+    users[user_id] = (first if first < placed_at else placed_at), (last if last > placed_at else placed_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from schemas import codec, topics, views
@@ -26,8 +27,8 @@ TAKEN: Final[Mapping[str, frozenset[str]]] = {topic.name: frozenset(topic.record
 
 CURRENCY_LENGTH: Final = 8
 REFUSAL_LENGTH: Final = 32
-_LEVEL_FIELDS: Final = views.PRODUCT_COLUMNS
-_OUTCOME_FIELDS: Final = views.ORDER_COLUMNS
+_level_values = itemgetter(*views.PRODUCT_COLUMNS)
+_outcome_values = itemgetter(*views.ORDER_COLUMNS)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -69,23 +70,18 @@ def read(record: Record) -> tuple[str, Mapping[str, Any]]:
 
 def product_values(level: Level) -> list[Value]:
     """Return a product's values in the order of views.PRODUCT_COLUMNS; times in ms."""
-    return [level[f] for f in _LEVEL_FIELDS]
+    return list(_level_values(level))
 
 
 def order_values(outcome: Outcome) -> list[Value]:
     """Return an order's values in the order of views.ORDER_COLUMNS; times in ms."""
-    return [outcome[f] for f in _OUTCOME_FIELDS]
+    return list(_outcome_values(outcome))
 
 
+@lru_cache(maxsize=16_384)
 def datetime_text(ms: int) -> str:
-    """Return a time, ms since 1970 UTC, as both MySQL servers read a DATETIME(3)."""
-    return f"{_second_text(ms // 1000)}.{ms % 1000:03d}"
-
-
-@lru_cache(maxsize=4_096)
-def _second_text(seconds: int) -> str:
-    """One batch names few seconds, but each of them many times."""
-    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
+    """Return a time, ms since 1970 UTC, as both MySQL servers read a DATETIME(3). One batch names few, but each of them many times."""
+    return f"{(_EPOCH + timedelta(seconds=ms // 1000)).strftime('%Y-%m-%d %H:%M:%S')}.{ms % 1000:03d}"
 
 
 def _check_level(level: Level) -> None:
@@ -100,21 +96,26 @@ def _check_outcome(outcome: Outcome) -> None:
         raise UnstorableError(Refusal.INVALID_USER, f"user ID of {len(outcome['user_id'])} characters: 1..{MAX_ID_LENGTH} fit", order_id)
     if len(outcome["currency"]) > CURRENCY_LENGTH:
         raise UnstorableError(Refusal.UNKNOWN_CURRENCY, f"currency {outcome['currency'][:CURRENCY_LENGTH]!r}... is no ISO 4217 code", order_id)
-    for field in ("placed_at", "decided_at", "changed_at"):
-        _check_time(field, outcome[field], order_id)
+    if not (0 <= outcome["placed_at"] <= MAX_TIME and 0 <= outcome["decided_at"] <= MAX_TIME and 0 <= outcome["changed_at"] <= MAX_TIME):
+        for field in ("placed_at", "decided_at", "changed_at"):
+            _check_time(field, outcome[field], order_id)
     _check_refusal(outcome["refusal"], order_id)
     _check_lines(outcome["lines"], order_id)
 
 
 def _check_lines(lines: Sequence[Mapping[str, Any]], order_id: int) -> None:
-    numbers = [x["line"] for x in lines]
-    if len(numbers) > MAX_LINES or len(set(numbers)) != len(numbers):
-        raise UnstorableError(Refusal.INVALID_LINE, f"{len(numbers)} lines with {len(set(numbers))} numbers; {MAX_LINES} at most, each once", order_id)
+    if len(lines) > 1:
+        _check_numbers([x["line"] for x in lines], order_id)
     for line in lines:
         if not 1 <= len(line["product_id"]) <= MAX_ID_LENGTH:
             raise UnstorableError(Refusal.INVALID_PRODUCT, f"line {line['line']}: product ID of {len(line['product_id'])} characters", order_id)
         if line["refusal"]:
             _check_refusal(line["refusal"], order_id)
+
+
+def _check_numbers(numbers: Sequence[int], order_id: int) -> None:
+    if len(numbers) > MAX_LINES or len(set(numbers)) != len(numbers):
+        raise UnstorableError(Refusal.INVALID_LINE, f"{len(numbers)} lines with {len(set(numbers))} numbers; {MAX_LINES} at most, each once", order_id)
 
 
 def _check_refusal(name: str, order_id: int) -> None:

@@ -100,17 +100,23 @@ def _cut(rows: Sequence[str], room: int) -> Iterator[Sequence[str]]:
 
 def _product(x: Level) -> str:
     units = f"{x['available']},{x['reserved']},{x['shipped']},{x['received']},{x['written_off']},{x['returned']}"
-    return f"('{escape(x['product_id'])}',{units},{x['version']},{x['tracked']:d},{x['frozen']:d},'{datetime_text(x['updated_at'])}')"
+    return f"({_quoted(x['product_id'])},{units},{x['version']},{x['tracked']:d},{x['frozen']:d},'{datetime_text(x['updated_at'])}')"
 
 
 def _user(user_id: str, first: int, last: int) -> str:
-    return f"('{escape(user_id)}','{datetime_text(first)}','{datetime_text(last)}')"
+    return f"({_quoted(user_id)},'{datetime_text(first)}','{datetime_text(last)}')"
+
+
+def _quoted(text: str) -> str:
+    """Return a string as a literal. Nearly all are letters and digits alone, which escape to themselves."""
+    return f"'{text}'" if text.isalnum() else f"'{escape(text)}'"
 
 
 def _order(x: Outcome) -> str:
-    texts = f"'{escape(x['user_id'])}','{x['status']}','{escape(x['refusal'])}',{x['version']},'{escape(x['currency'])}'"
+    """`status` is one of Avro's enum symbols, so it needs no escaping."""
+    texts = f"{_quoted(x['user_id'])},'{x['status']}',{_quoted(x['refusal'])},{x['version']},{_quoted(x['currency'])}"
     numbers = f"{x['amount']},{x['charged']},{x['refunded']},{x['attempt']},{x['line_count']}"
-    times = ",".join([f"'{datetime_text(x[c])}'" for c in ("placed_at", "decided_at", "changed_at")])
+    times = f"'{datetime_text(x['placed_at'])}','{datetime_text(x['decided_at'])}','{datetime_text(x['changed_at'])}'"
     return f"({x['order_id']},{texts},{numbers},{times})"
 
 
@@ -119,8 +125,11 @@ def _lines(outcomes: Iterable[Outcome], shard: int, shards: int) -> Iterator[str
     for outcome in outcomes:
         order_id, version = outcome["order_id"], outcome["version"]
         for x in outcome["lines"]:
-            if shards > 1 and shard_of(x["product_id"], shards) != shard:
+            product, refusal = x["product_id"], x["refusal"]
+            if shards > 1 and shard_of(product, shards) != shard:
                 continue
-            refusal = x["refusal"] and escape(x["refusal"])
-            product = escape(x["product_id"])
-            yield (f"({order_id},{x['line']},'{product}',{x['quantity']},{x['unit_price']},'{x['status']}','{refusal}',{x['returned']},{version})")
+            texts = f"{x['quantity']},{x['unit_price']},'{x['status']}',{_quoted(refusal) if refusal else _EMPTY}"
+            yield f"({order_id},{x['line']},{_quoted(product)},{texts},{x['returned']},{version})"
+
+
+_EMPTY: Final = "''"
