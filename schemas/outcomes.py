@@ -120,6 +120,8 @@ class OrderCommandKind(IntEnum):
 class OrderStatus(IntEnum):
     """Where an order is. Of the codes only CONFIRMED to RETURNED are ever published."""
 
+    __hash__ = int.__hash__  # an enum's own is Python, and takes longer than what is looked up by it
+
     UNKNOWN = 0  # nothing has been heard of it, or what was heard is forgotten: such an order has no row
     CANCEL_PENDING = 1  # cancelled before the first line was heard of
     RESERVING = 2  # waiting for the stock agent's answers

@@ -69,18 +69,20 @@ def decide(order: Order | None, event: Event, now: int, timeout: int) -> tuple[O
     """
     if order is None:
         order = Order(event.order_id, deadline=now + timeout)
-    if _is_moot(order, event, now):
-        effects: list[Effect] = []
-    else:
+    effects: list[Effect] = []
+    if not _is_moot(order, event, now):
         effects = TABLE[order.status, kind_of(event)](order, event)
     return (order if order.status else None), effects
 
 
 def _is_moot(order: Order, event: Event, now: int) -> bool:
     """Return whether a command was carried out before, or a deadline is early (that of a row since forgotten)."""
+    kind = type(event)
+    if kind is LineAnswer or kind is PaymentAnswer:
+        return False
     if isinstance(event, OrderCommand):
         return event.command_id in order.recent_commands
-    return isinstance(event, Deadline) and now < order.deadline
+    return kind is Deadline and now < order.deadline
 
 
 def due(order: Order) -> int:

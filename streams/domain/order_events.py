@@ -90,6 +90,8 @@ Event: TypeAlias = LineAnswer | OrderCommand | PaymentAnswer | Deadline | Import
 class EventKind(IntEnum):
     """The columns of the transition table."""
 
+    __hash__ = int.__hash__  # see OrderStatus
+
     HELD = 0
     REFUSED = 1
     PAID = 2

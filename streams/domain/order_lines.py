@@ -11,13 +11,17 @@ def first_held(order: Order, answer: LineAnswer) -> list[Effect]:
     """(unknown), held: the order is known from here on."""
     adopt_header(order, answer)
     order.status = OrderStatus.RESERVING
-    return held(order, answer)
+    return _keep(order, answer)
 
 
 def held(order: Order, answer: LineAnswer) -> list[Effect]:
     """RESERVING, held: keep the line; with the last one, ask for the money."""
     if contradicts(order, answer) or answer.line in order.lines:
         return held_twice(order, answer)
+    return _keep(order, answer)
+
+
+def _keep(order: Order, answer: LineAnswer) -> list[Effect]:
     note_line(order, answer, LineStatus.HELD)
     if len(order.lines) < order.line_count:
         return []

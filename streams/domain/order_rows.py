@@ -18,8 +18,8 @@ def publish(order: Order, change: OutcomeChange, now: int) -> dict[str, Any]:
     return {
         "order_id": order.order_id,
         "version": order.version,
-        "change": change.name,
-        "status": order.status.name,
+        "change": _CHANGES[change],
+        "status": _STATUSES[order.status],
         "refusal": _name(order.refusal),
         "user_id": order.user_id,
         "currency": order.currency,
@@ -28,11 +28,17 @@ def publish(order: Order, change: OutcomeChange, now: int) -> dict[str, Any]:
         "refunded": order.refunded,
         "attempt": order.attempt if order.charged else 0,
         "line_count": order.line_count,
-        "lines": [_outcome_line(number, order.lines[number]) for number in sorted(order.lines)],
+        "lines": [_outcome_line(number, line) for number, line in sorted(order.lines.items())],
         "placed_at": order.placed_at,
         "decided_at": order.decided_at,
         "changed_at": now,
     }
+
+
+# By number: an enum's own `name` is a property written in Python.
+_STATUSES: Final = {int(status): status.name for status in OrderStatus}
+_LINE_STATUSES: Final = tuple(status.name for status in LineStatus)
+_CHANGES: Final = tuple(change.name for change in OutcomeChange)
 
 
 def _name(refusal: Refusal) -> str:
@@ -45,7 +51,7 @@ def _outcome_line(number: int, line: Line) -> dict[str, Any]:
         "product_id": line.product_id,
         "quantity": line.quantity,
         "unit_price": line.unit_price,
-        "status": line.status.name,
+        "status": _LINE_STATUSES[line.status],
         "refusal": _name(line.refusal),
         "returned": line.returned,
     }

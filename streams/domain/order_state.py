@@ -86,7 +86,10 @@ def contradicts(order: Order, answer: LineAnswer) -> bool:
 
 def note_line(order: Order, answer: LineAnswer, status: LineStatus) -> None:
     """Enter a line that was not known."""
-    order.lines[answer.line] = Line(answer.product_id, answer.quantity, answer.unit_price, status, Refusal(answer.refusal))
+    order.lines[answer.line] = Line(answer.product_id, answer.quantity, answer.unit_price, status, _REFUSALS[answer.refusal])
+
+
+_REFUSALS: Final = {int(refusal): refusal for refusal in Refusal}
 
 
 def conflict(answer: LineAnswer) -> GiveUp:

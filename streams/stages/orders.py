@@ -37,6 +37,11 @@ COMMAND: Final = ("kind", "command_id", "order_id", "line", "quantity")
 MOVE_COLUMNS: Final = ("kind", "command_id", "order_id", "line", "product_id", "quantity", "as_of")
 REQUEST_COLUMNS: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "payment_token", "user_id")
 ACTOR: Final = "orders"
+HOT_ROWS: Final = 10_000
+"""So many rows of a task stay objects: about as many orders as are under way between two of its stages under load."""
+SPARE_DEADLINES: Final = 4_096
+_answers_of, _results_of, _commands_of = itemgetter(*ANSWER), itemgetter(*RESULT), itemgetter(*COMMAND)
+_encode_row, _encode_outcome = codec.encoder("OrderRow"), codec.encoder("OrderOutcome")
 _TOPICS: Final = {t.name: t for t in (STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_RESULTS)}
 
 
@@ -47,7 +52,10 @@ class OrdersStage(DecidesAlone):
         self.rows: Rows[int, Order] = Rows(b"%d".__mod__, int, lambda value: saga.from_row(codec.decode(value).value))
         self.place = place
         self.timeout = timeout
+        self.open: dict[int, int] = {}
+        """Order ID -> deadline, of the undecided."""
         self.deadlines: list[tuple[int, int]] = []
+        """A heap of (deadline, order ID); those that `open` does not know any more count for nothing."""
 
     def restore(self, rows: dict[bytes, bytes]) -> None:
         """Take the rows; only orders that are still undecided are looked at now, for their deadlines."""
@@ -56,28 +64,37 @@ class OrdersStage(DecidesAlone):
         for order_id in undecided:
             order = self.rows.find(order_id)
             assert order is not None
-            self.watch(order)
+            self.watch(order_id, saga.due(order))
 
-    def watch(self, order: Order) -> None:
-        """Remember an order's deadline, if one counts."""
-        due = saga.due(order)
-        if due:
-            heapq.heappush(self.deadlines, (due, order.order_id))
+    def watch(self, order_id: int, due: int) -> None:
+        """Remember an order's deadline while one counts (`due` over 0)."""
+        if not due:
+            self.open.pop(order_id, None)
+        elif order_id not in self.open:
+            self.open[order_id] = due
+            heapq.heappush(self.deadlines, (due, order_id))
 
     def is_due(self, now: int) -> bool:
         """Whether a deadline that still counts has passed; those of decided orders are forgotten on the way."""
         while self.deadlines and self.deadlines[0][0] <= now:
             due, order_id = self.deadlines[0]
-            order = self.rows.find(order_id)
-            if order is not None and saga.due(order) == due:
+            if self.open.get(order_id) == due:
                 return True
             heapq.heappop(self.deadlines)
         return False
+
+    def committed(self) -> None:
+        """Keep memory in bounds: what is decided needs no deadline, and what was not touched lately need not be an object."""
+        if len(self.deadlines) > 2 * len(self.open) + SPARE_DEADLINES:
+            self.deadlines = [(due, order_id) for order_id, due in self.open.items()]
+            heapq.heapify(self.deadlines)
+        self.rows.cool(HOT_ROWS, lambda order: _encode_row(saga.to_row(order)))
 
     def expire(self, now: int) -> list[Write]:
         batch = _OrdersBatch(self, now)
         while self.is_due(now):
             _, order_id = heapq.heappop(self.deadlines)
+            del self.open[order_id]
             batch.event(_TIMER, 0, order_id, Deadline(order_id))
         return batch.writes()
 
@@ -132,12 +149,12 @@ class _OrdersBatch:
     # -- events --------------------------------------------------------------------------------------------------------
 
     def _take_answers(self, record: Record, value: dict[str, Any]) -> None:
-        for index, fields in enumerate(zip(*itemgetter(*ANSWER)(value), strict=True)):
-            self.event(record, index, fields[0], LineAnswer(*fields))
+        for index, answer in enumerate(map(LineAnswer._make, zip(*_answers_of(value), strict=True))):
+            self.event(record, index, answer.order_id, answer)
 
     def _take_results(self, record: Record, value: dict[str, Any]) -> None:
-        for index, fields in enumerate(zip(*itemgetter(*RESULT)(value), strict=True)):
-            self.event(record, index, fields[1], PaymentAnswer(*fields))
+        for index, answer in enumerate(map(PaymentAnswer._make, zip(*_results_of(value), strict=True))):
+            self.event(record, index, answer.order_id, answer)
 
     def _take_command(self, record: Record, value: dict[str, Any]) -> None:
         command = OrderCommand(
@@ -147,7 +164,7 @@ class _OrdersBatch:
 
     def _take_commands(self, record: Record, value: dict[str, Any]) -> None:
         actor = value["actor"][:MAX_ACTOR_LENGTH]
-        for index, fields in enumerate(zip(*itemgetter(*COMMAND)(value), strict=True)):
+        for index, fields in enumerate(zip(*_commands_of(value), strict=True)):
             self._command(record, index, OrderCommand(*(*fields, actor)))
 
     def _take_import(self, record: Record, value: dict[str, Any]) -> None:
@@ -200,13 +217,14 @@ class _OrdersBatch:
 
     def _keep(self, order_id: int, before: Order | None, order: Order | None) -> None:
         if order is not None:
-            self.stage.rows[order_id] = order
-            self.touched.add(order_id)
             if before is None:
-                self.stage.watch(order)
+                self.stage.rows[order_id] = order
+            self.touched.add(order_id)
+            self.stage.watch(order_id, order.deadline)
         elif before is not None:
             del self.stage.rows[order_id]
             self.touched.add(order_id)
+            self.stage.watch(order_id, 0)
 
     # -- effects -------------------------------------------------------------------------------------------------------
 
@@ -231,7 +249,7 @@ class _OrdersBatch:
         self._outcome(order_id, value)
 
     def _publish(self, order_id: int, change: OutcomeChange) -> None:
-        self._outcome(order_id, codec.encode("OrderOutcome", saga.publish(self.stage.rows[order_id], change, self.now)))
+        self._outcome(order_id, _encode_outcome(saga.publish(self.stage.rows[order_id], change, self.now)))
 
     def _outcome(self, order_id: int, value: bytes) -> None:
         self.outcomes.append(Write(ORDER_OUTCOMES, self.place.partition, b"%d" % order_id, value))
@@ -251,7 +269,7 @@ class _OrdersBatch:
 
     def _changed(self, order_id: int) -> Write:
         order = self.stage.rows.get(order_id)
-        value = None if order is None else codec.encode("OrderRow", saga.to_row(order))
+        value = None if order is None else _encode_row(saga.to_row(order))
         return Write(ORDER_STATE, self.place.partition, b"%d" % order_id, value)
 
 

@@ -28,6 +28,9 @@ REQUEST: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency
 _columns_of = itemgetter(*REQUEST)
 _KINDS: Final = tuple(PaymentKind)
 RESULT_COLUMNS: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "result", "reason")
+_encode_row = codec.encoder("PaymentRow")
+HOT_ROWS: Final = 10_000
+"""So many rows of a task stay objects; the others are bytes until they are touched again."""
 FIRST_WITH_PENDING: Final = 119
 """Schema ID of PaymentRow: earlier ones know nothing that is pending."""
 ASKING_SECONDS: Final = 0.02
@@ -75,6 +78,7 @@ class PaymentsStage:
         if self.to_leave:
             orders, self.to_leave = self.to_leave, {}
             self._leave(orders, recovered=False)
+        self.rows.cool(HOT_ROWS, lambda row: _encode_row(payment.to_row(row)))
 
     def _leave(self, orders: Iterable[int], *, recovered: bool) -> None:
         firsts = (row.first_pending() for order_id in orders if (row := self.rows.find(order_id)) is not None)
@@ -85,7 +89,8 @@ class PaymentsStage:
 
     def held_back(self) -> Mapping[str, int]:
         """Return how far the answers reach: requests behind the oldest pending one count as lag."""
-        offsets = [pending.offset for order_id in self.unanswered for pending in self.rows[order_id].pending.values()]
+        rows = map(self.rows.find, self.unanswered)
+        offsets = [pending.offset for row in rows if row is not None for pending in row.pending.values()]
         return {PAYMENT_REQUESTS.name: min(offsets)} if offsets else {}
 
     def close(self) -> None:
@@ -204,9 +209,9 @@ class _PaymentsBatch:
         return [*self.results.writes({"answered_at": self.now}), *self.dead.writes(self.now), *self._changed()]
 
     def _changed(self) -> Iterator[Write]:
-        encode, here = codec.encoder("PaymentRow"), self.stage.place.partition
+        here = self.stage.place.partition
         for order_id in sorted(self.touched):
-            yield Write(PAYMENT_STATE, here, b"%d" % order_id, encode(payment.to_row(self.rows[order_id])))
+            yield Write(PAYMENT_STATE, here, b"%d" % order_id, _encode_row(payment.to_row(self.rows[order_id])))
 
 
 def _alone(request: Request, requested_at: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Generic, TypeVar
 
 from schemas import codec
@@ -50,6 +51,12 @@ class Rows(dict[K, V], Generic[K, V]):
             return self._decode(value)
         except Exception as error:  # whatever a row is made of may be wrong, in its bytes or in what they say
             raise BrokenRowError(key, f"{error!r:.300}") from error
+
+    def cool(self, keep: int, encode: Callable[[V], bytes]) -> None:
+        """Turn the rows first touched longest ago into bytes again where more than `keep` are not: an object is several times as large."""
+        if len(self) > 2 * keep:
+            for key in list(islice(self, len(self) - keep)):
+                self._cold[self._key_bytes(key)] = encode(self.pop(key))
 
     def keys_all(self) -> Iterator[K]:
         """Yield every key, touched or not."""

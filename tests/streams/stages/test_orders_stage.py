@@ -231,3 +231,23 @@ def test_an_order_of_a_thousand_lines_fits_its_topics() -> None:
     writes += stage.decide([record("PaymentResults", results({"order_id": ID, "amount": 100_000}))], NOW)
     assert statuses(writes) == [(1, "DECIDED", "CONFIRMED")]
     assert all(len(w.value or b"") < w.topic.max_message_bytes for w in writes)
+
+
+def test_memory_of_deadlines_and_rows_is_bounded_and_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.stages.orders.SPARE_DEADLINES", 4)
+    monkeypatch.setattr("streams.stages.orders.HOT_ROWS", 3)
+    stage, ids = new_stage(), [order_at(0, n) for n in range(20)]
+    for order_id in ids:
+        paying(stage, order_id)
+        stage.committed()
+    assert (len(stage.deadlines), stage.rows.count_all()) == (20, 20)
+    assert len(stage.rows) <= 6
+    for order_id in ids[:-2]:
+        stage.decide([record("PaymentResults", results({"order_id": order_id, "amount": 500}))], NOW + 1)
+        stage.committed()
+    assert len(stage.deadlines) <= 2 * 2 + 4
+    assert len(stage.rows) <= 6
+    assert stage.rows.count_all() == 20
+    assert {o["order_id"] for o in said(stage.expire(NOW + TIMEOUT), "OrderOutcome")} == set(ids[-2:])
+    assert paying(stage, ids[0]) != []  # known still: its lines come a second time and go back
+    assert statuses(paying(stage, ids[0])) == []

@@ -65,3 +65,17 @@ def test_a_broken_row_is_found_by_the_check_before_anybody_touches_it() -> None:
     with pytest.raises(BrokenRowError) as broken:
         rows.check_some()
     assert broken.value.key == b"b"
+
+
+def test_rows_touched_long_ago_become_bytes_again_and_stay_what_they_are() -> None:
+    rows, decoded = _rows()
+    for n in range(7):
+        rows[f"k{n}"] = str(n)
+    rows.cool(4, str.encode)
+    assert list(rows) == [f"k{n}" for n in range(7)]
+    rows.cool(3, str.encode)
+    assert list(rows) == ["k4", "k5", "k6"]
+    assert rows.count_all() == 7
+    assert rows.find("k1") == "1"
+    assert decoded == [b"1"]
+    assert list(rows) == ["k4", "k5", "k6", "k1"]
