@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from sinks.alarms import Alarm, of_level, of_outcome
 from sinks.rows import LEVEL, OUTCOME, Level, Outcome, Partition, Record, UnstorableError, read
 
 K = TypeVar("K")
@@ -26,6 +27,8 @@ class Batch:
     orders: dict[int, Outcome] = field(default_factory=dict)
     users: dict[str, tuple[int, int]] = field(default_factory=dict)
     unstorable: list[tuple[Record, UnstorableError]] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+    """Of every record, also those that a later one of the batch replaces."""
     ends: dict[Partition, int] = field(default_factory=dict)
     """The offset behind the last record of each partition."""
 
@@ -52,8 +55,10 @@ def add(batch: Batch, record: Record) -> None:
         batch.unstorable.append((record, error))
         return
     if name == LEVEL:
+        batch.alarms.extend(of_level(value))
         _keep_newest(batch.products, value["product_id"], value)
     elif name == OUTCOME:
+        batch.alarms.extend(of_outcome(value))
         _keep_newest(batch.orders, value["order_id"], value)
         _widen(batch.users, value["user_id"], value["placed_at"])
 

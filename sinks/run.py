@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 import failpoints
+import telemetry
 from sinks.config import Settings, settings
 from sinks.dead_letters import DeadLetters
 from sinks.errors import SinkError
@@ -43,7 +44,7 @@ def run(sink: str, **known: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with RunFile(configured.run_dir) as run_file:
+    with RunFile(configured.run_dir, figures_at()) as run_file:
         try:
             Worker(configured, Source(configured, sink), store, DeadLetters(configured, sink), run_file.write).run(stop)
         except SinkError:
@@ -51,6 +52,14 @@ def run(sink: str, **known: str) -> None:
         except Exception as error:
             log.critical("the sink stops; nothing of the batch in hand moved its position", sink=sink, exc_info=error)
             raise SystemExit(EXIT_BUG) from None
+
+
+def figures_at() -> str | None:
+    """Answer GET /metrics where the environment wants it; raises SinkError for a port that cannot be had."""
+    try:
+        return telemetry.serve()
+    except telemetry.TelemetryError as error:
+        raise SinkError(str(error)) from error
 
 
 def arm_failpoints() -> None:
@@ -83,9 +92,10 @@ def store_of(sink: str, configured: Settings) -> Store:
 
 
 class RunFile:
-    """`<run dir>/sink-<pid>.json`: {"kind": "sink", "pid", "partitions": {topic: [numbers]}}, gone when the process ends well."""
+    """`<run dir>/sink-<pid>.json`: {"kind": "sink", "pid", "partitions": {topic: [numbers]}, "metrics": URL or null}, gone when the process ends well."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, metrics: str | None = None) -> None:
+        self._metrics = metrics
         self._path = folder / f"sink-{os.getpid()}.json" if folder else None
 
     def __enter__(self) -> RunFile:
@@ -100,7 +110,7 @@ class RunFile:
         """Say which partitions this process has. Readers see the old file or the new one, never half of one."""
         if self._path is None:
             return
-        document = {"kind": "sink", "pid": os.getpid(), "partitions": by_topic(partitions)}
+        document = {"kind": "sink", "pid": os.getpid(), "partitions": by_topic(partitions), "metrics": self._metrics}
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(document))
         partial.replace(self._path)

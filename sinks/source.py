@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from sinks.config import Settings
 from sinks.errors import NotNowError, SinkError
 from sinks.rows import INPUTS, Partition, Record
+from telemetry import figures
 
 log = structlog.get_logger()
 
@@ -50,6 +51,8 @@ class Source:
         self._patience_s = settings.sink_session_timeout_ms / 1000 + REBALANCE_S
         self._consumer = Consumer(_options(settings, self._group))
         self._committed_at = 0.0
+        self._last: dict[Partition, Message] = {}
+        """The last record read of each partition: how old it is says how far behind we are."""
         self._unreachable = False
         self.assigned: frozenset[Partition] = frozenset()
         self.changed = False
@@ -113,8 +116,19 @@ class Source:
         if not positions or (not now and time.monotonic() - self._committed_at < COMMIT_EVERY_S):
             return
         self._committed_at = time.monotonic()
+        self._note_lag(positions)
         with suppress(KafkaException):
             self._consumer.commit(offsets=[TopicPartition(topic, number, at) for (topic, number), at in positions.items()], asynchronous=True)
+
+    def _note_lag(self, positions: Mapping[Partition, int]) -> None:
+        for (topic, number), at in positions.items():
+            # Known from the last fetch: nobody is asked. (The client's types do not say that it may know nothing yet.)
+            bounds: tuple[int, int] | None = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+            end = bounds[1] if bounds else 0
+            behind, last = max(0, end - at), self._last.get((topic, number))
+            seconds = time.time() - last.timestamp()[1] / 1000 if behind and last else 0.0
+            figures.LAG_RECORDS.labels(self._group, topic, number).set(behind)
+            figures.LAG_SECONDS.labels(self._group, topic, number).set(max(0.0, seconds))
 
     def close(self) -> None:
         """Leave the group, so that others take the partitions at once."""
@@ -150,6 +164,7 @@ class Source:
         topic, number, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
         if error is None:
             polled.records.append(Record(self._streams[topic], topic, number, offset, message.key(), message.value()))
+            self._last[topic, number] = message
             polled.ends.pop((topic, number), None)
             self._reached()
         elif error.code() == KafkaError._PARTITION_EOF:

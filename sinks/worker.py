@@ -11,12 +11,14 @@ import structlog
 
 import failpoints
 from sinks import batch
+from sinks.alarms import Alarm
 from sinks.config import Settings
 from sinks.dead_letters import DeadLetters
 from sinks.errors import NotNowError, PositionMovedError
 from sinks.rows import Partition, Record
 from sinks.source import Source
 from sinks.store import Store
+from telemetry import figures
 
 log = structlog.get_logger()
 
@@ -127,17 +129,30 @@ class Worker:
         positions = self._held()
         moves = batch.moves(positions, folded.ends)
         self._reach("folded")
+        self._alarm(folded.alarms)
         self._dead_letters.send(folded.unstorable, time.time_ns() // 1_000_000)
         if folded.unstorable:
             self._reach("dead-letters-sent")
-        self._store.write(folded, moves)
+        with figures.SINK_BATCH_SECONDS.labels(self._store.name).time():
+            self._store.write(folded, moves)
         self._reach("committed")
         positions.update(folded.ends)
         self._reach("moved")
+        self._count(folded)
         self._checked_at = time.monotonic()
         self._recovered()
         self._source.commit(positions)
         self._reach("group-committed")
+
+    def _alarm(self, alarms: Iterable[Alarm]) -> None:
+        """A broken promise is stored like everything else, for the stores follow the log; but people have to know at once."""
+        for alarm in alarms:
+            figures.ALARMS.labels(alarm.promise).inc()
+            log.error("a promise is broken: run `holdfast audit --live`", promise=alarm.promise, what=alarm.text, store=self._store.name)
+
+    def _count(self, folded: batch.Batch) -> None:
+        for kind, rows in (("product", len(folded.products)), ("order", len(folded.orders)), ("line", folded.lines)):
+            figures.SINK_ROWS.labels(self._store.name, kind).inc(rows)
 
     def _idle(self) -> None:
         """Nothing to read: stand at the very end, behind the transaction markers, and look whether the store is still what it was."""
@@ -156,6 +171,7 @@ class Worker:
         """Count a failure, and say so: the first of a row, then one now and then."""
         now = time.monotonic()
         self._failures += 1
+        figures.SINK_FAILURES.labels(self._store.name).inc()
         if self._failures == 1:
             self._failing_since = self._said_at = now
             log.warning(what, store=self._store.name, reason=str(error))

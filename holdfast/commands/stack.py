@@ -63,13 +63,16 @@ def down(wipe: bool) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the database password, instead of a table.")
-def status(as_json: bool) -> None:
+@click.option("--targets", is_flag=True, help="Print where each process's figures are, as a file for Prometheus's file_sd_configs.")
+def status(as_json: bool, targets: bool) -> None:
     """Show the endpoints and the processes of the stack. The exit code is 3 if nothing runs."""
     try:
         found = stack_status(Home.from_environment())
     except StackError as error:
         raise click.ClickException(str(error)) from error
-    if as_json:
+    if targets:
+        click.echo(json.dumps(found.targets(), indent=2))
+    elif as_json:
         click.echo(json.dumps(found.document(), indent=2))
     else:
         _print_table(found)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
+from urllib.parse import urlsplit
 
 from holdfast.stack.endpoints import Endpoints, MysqlAddress, endpoints
 from holdfast.stack.errors import NoStackError, StackError
@@ -17,16 +18,17 @@ from holdfast.stack.state import ProcessState, StackState, read_state, running_p
 @dataclass(frozen=True)
 class RunFile:
     """What a process of the pipeline writes of itself to `<HOLDFAST_RUN_DIR>/<kind>-<pid>.json`: the partitions
-    it works on by stage."""
+    it works on by stage, and where its figures can be read."""
 
     kind: str
     pid: int
     partitions: dict[str, list[int]] = field(default_factory=dict)
+    metrics: str | None = None
 
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """One process; `partitions` as `stage-partition`."""
+    """One process; `partitions` as `stage-partition`; `metrics` the URL of its figures for Prometheus."""
 
     kind: str
     name: str
@@ -35,6 +37,7 @@ class ProcessStatus:
     restarts: int
     partitions: list[str]
     log: str
+    metrics: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ class StackStatus:
             "problem": self.problem or None,
         }
 
+    def targets(self) -> list[dict[str, object]]:
+        """What Prometheus is to ask, in the form of its file_sd_configs: one group per process."""
+        asked = [(process, urlsplit(process.metrics)) for process in self.processes if process.metrics]
+        return [{"targets": [at.netloc], "labels": {"__metrics_path__": at.path, "kind": process.kind, "process": process.name}} for process, at in asked]
+
     def addresses(self) -> dict[str, str]:
         """The endpoints for people: without passwords."""
         if self.endpoints is None:
@@ -78,33 +86,37 @@ class StackStatus:
 def stack_status(home: Home, environ: Mapping[str, str] = os.environ) -> StackStatus:
     """What runs in `home`, and which endpoints commands started here and now would use."""
     state = read_state(home)
-    processes = _processes(home, state)
+    plan = running_plan(home)
+    tasks = plan.processes if plan else ()
+    gateway = gateway_url(tasks)
+    processes = _processes(home, state, gateway)
     try:
         known = endpoints(home, environ)
     except NoStackError:
         known = None
-    plan = running_plan(home)
-    tasks = plan.processes if plan else ()
-    return StackStatus(bool(processes) or known is not None, known, processes, _problem(state, processes), payment_url(tasks), gateway_url(tasks))
+    return StackStatus(bool(processes) or known is not None, known, processes, _problem(state, processes), payment_url(tasks), gateway)
 
 
-def _processes(home: Home, state: StackState | None) -> list[ProcessStatus]:
+def _processes(home: Home, state: StackState | None, gateway: str | None) -> list[ProcessStatus]:
     found = [(each, each.process) for each in state.processes] if state else []
-    return [
-        ProcessStatus(each.kind, each.name, process.pid, each.status, each.restarts, _partitions(home, each), each.log)
-        for each, process in found
-        if process and is_alive(process)
-    ]
+    return [_process(home, each, process.pid, gateway) for each, process in found if process and is_alive(process)]
 
 
-def _partitions(home: Home, each: ProcessState) -> list[str]:
-    pid = each.process.pid if each.process else 0
+def _process(home: Home, each: ProcessState, pid: int, gateway: str | None) -> ProcessStatus:
+    said = _said(home, each.kind, pid)
+    metrics = f"{gateway}/metrics" if each.kind == "gateway" and gateway else said.metrics
+    return ProcessStatus(each.kind, each.name, pid, each.status, each.restarts, _partitions(said), each.log, metrics)
+
+
+def _said(home: Home, kind: str, pid: int) -> RunFile:
     try:
-        said = read_json(home.run / f"{each.kind}-{pid}.json", RunFile)
+        return read_json(home.run / f"{kind}-{pid}.json", RunFile) or RunFile(kind, pid)
     except StackError:
-        return []
-    owned = said.partitions if said else {}
-    return [f"{stage}-{partition}" for stage in sorted(owned) for partition in sorted(owned[stage])]
+        return RunFile(kind, pid)
+
+
+def _partitions(said: RunFile) -> list[str]:
+    return [f"{stage}-{partition}" for stage in sorted(said.partitions) for partition in sorted(said.partitions[stage])]
 
 
 def in_ranges(partitions: list[str]) -> str:

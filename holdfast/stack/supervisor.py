@@ -26,6 +26,7 @@ from holdfast.stack.state import Phase, Plan, StackState, Task, read_plan
 # Carried by the supervisor alone, as MARK is by what it starts.
 SUPERVISOR_MARK = "HOLDFAST_SUPERVISOR_OF"
 RUN_VARIABLE = "HOLDFAST_RUN_DIR"
+METRICS_VARIABLE = "HOLDFAST_METRICS_PORT"
 TICK_S = 0.2
 SERVER_READY_S = 240.0
 SETUP_S = 300.0
@@ -181,6 +182,7 @@ class Supervisor:
             RUN_VARIABLE: str(self._home.run),
             "HOLDFAST_PROCESS": task.name,
             "PYTHONUNBUFFERED": "1",
+            METRICS_VARIABLE: "0",  # several processes: each takes a port that is free, and says which
         }
         return os.environ | own | self._plan.endpoints.variables()
 

@@ -20,6 +20,7 @@ from sinks.webhooks.config import WebhookSettings
 from sinks.webhooks.notices import Endpoint, Notice, delay_s, headers_of
 from sinks.webhooks.tables import Kept, Tables
 from sinks.worker import back_off
+from telemetry import figures
 
 log = structlog.get_logger()
 
@@ -99,6 +100,7 @@ class Dispatcher:
 
     async def _try(self, session: aiohttp.ClientSession, endpoint: Endpoint, notice: Notice) -> Kept:
         taken, error, wanted_s = await send(session, endpoint, notice, self._settings.webhooks_allow_private)
+        figures.NOTICES.labels("yes" if taken else "no").inc()
         if taken:
             return Kept(notice, "delivered")
         tries, at = notice.attempts + 1, self._settings

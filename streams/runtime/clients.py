@@ -103,6 +103,7 @@ class Reader:
         self.reached = dict(position)
         """Like the cursor, but past transaction markers at an input's end: what a lag is measured from."""
         self._fetched: deque[Message] = deque()
+        self._last: dict[str, Message] = {}
         self._consumer.assign([self._at(topic, offset) for topic, offset in position.items()])
 
     def _at(self, topic: str, offset: int) -> TopicPartition:
@@ -141,7 +142,13 @@ class Reader:
             self.reached[topic] = max(offset, self.cursor[topic])
             return None
         self.cursor[topic] = self.reached[topic] = offset + 1
+        self._last[topic] = message
         return Record(topic, self._partition, offset, message.key(), message.value())
+
+    def written_at(self, topic: str) -> int:
+        """Return when a broker took the last record read of an input (ms since 1970); 0 where none was read."""
+        last = self._last.get(topic)
+        return int(last.timestamp()[1]) if last else 0
 
     def watermarks(self, topic: str) -> tuple[int, int]:
         """Return (first offset, next offset) of this partition of an input, asked of the brokers."""

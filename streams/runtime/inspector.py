@@ -19,6 +19,7 @@ from streams.runtime.clients import InputTopic, MisconfiguredError
 from streams.runtime.exits import MISCONFIGURED, end_process
 from streams.runtime.shared import TaskState
 from streams.runtime.task import Task
+from telemetry import figures
 
 log = structlog.get_logger("holdfast.runtime")
 LOOK_SECONDS: Final = 3.0
@@ -93,8 +94,19 @@ class Inspector:
         ends = self._brokers.stable_ends({(topic, task.place.partition) for task, at in reached.items() for topic in at})
         now = time.monotonic()
         self._note_answer(now)
+        _show_lag(reached, ends)
         for task, at in reached.items():
             task.silent = self._silence.note(task.name, at, {topic: ends[topic, task.place.partition] for topic in at}, now)
+
+
+def _show_lag(reached: Mapping[Task, Mapping[str, int]], ends: Mapping[tuple[str, int], int]) -> None:
+    """Say how many offsets each task has before it, and how old the last one is that it has read."""
+    for task, at in reached.items():
+        for topic, offset in at.items():
+            behind = max(0, ends[topic, task.place.partition] - offset)
+            figures.LAG_RECORDS.labels(task.kind.name, topic, task.place.partition).set(behind)
+            figures.LAG_SECONDS.labels(task.kind.name, topic, task.place.partition).set(task.behind_s(topic) if behind else 0.0)
+        figures.ROWS.labels(task.kind.name, task.place.partition).set(task.stage.rows.count_all())
 
 
 def check_unchanged(task: str, known: Mapping[str, InputTopic], found: Mapping[str, InputTopic]) -> None:

@@ -12,6 +12,7 @@ import faust
 import structlog
 from confluent_kafka import KafkaException
 
+import telemetry
 from streams.runtime.clients import MisconfiguredError
 from streams.runtime.consumer import BatchConsumer
 from streams.runtime.exits import MISCONFIGURED, end_process
@@ -37,6 +38,7 @@ class BatchApp(faust.App):  # type: ignore[misc]
 
     async def on_first_start(self) -> None:
         _allow_files()
+        self.tasks.metrics = _show_figures()
         await _reach_brokers(self.tasks)
         self.add_future(_beat(_watch(self.tasks)))
         await super().on_first_start()
@@ -80,6 +82,13 @@ def _end_within(seconds: float) -> None:
     bound = threading.Timer(seconds, os._exit, (0,))
     bound.daemon = True
     bound.start()
+
+
+def _show_figures() -> str | None:
+    try:
+        return telemetry.serve()
+    except telemetry.TelemetryError as error:
+        end_process(MISCONFIGURED, str(error))
 
 
 def _allow_files() -> None:

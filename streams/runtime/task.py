@@ -71,6 +71,11 @@ class Task:
         """Return topic -> offset before which the reader has read, transaction markers at the end included."""
         return dict(self._reader.reached) if self._reader is not None else {}
 
+    def behind_s(self, topic: str) -> float:
+        """Return how long ago the last record read of an input was written; 0 where nothing was read yet."""
+        written_at = self._reader.written_at(topic) if self._reader is not None else 0
+        return max(0.0, (self._shared.clock.now_ms() - written_at) / 1000) if written_at else 0.0
+
     # -- the life of a task ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:

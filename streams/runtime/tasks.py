@@ -40,6 +40,8 @@ class Tasks:
         """The last run of a task of each partition that was ever here; it may outlive its task's place in `_tasks`."""
         self.brokers = Brokers(settings)
         self._shared = Shared(settings, self.inbox, ThreadPoolExecutor(THREADS, thread_name_prefix="task"), self.brokers, Clock(), self._owns)
+        self.metrics: str | None = None
+        """URL of the process's figures, if it shows any."""
         self.ask_group: Callable[[TP, int], Awaitable[bool]] | None = None
         """Given by the consumer: whether the group takes a position of an input from this member."""
 
@@ -145,7 +147,7 @@ class Tasks:
         path = self.settings.run_dir / f"worker-{os.getpid()}.json"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".tmp").write_text(json.dumps({"kind": "worker", "pid": os.getpid(), "partitions": self.held()}))
+            path.with_suffix(".tmp").write_text(json.dumps({"kind": "worker", "pid": os.getpid(), "partitions": self.held(), "metrics": self.metrics}))
             path.with_suffix(".tmp").replace(path)
         except OSError as error:
             log.warning("the run file cannot be written", file=str(path), error=str(error))

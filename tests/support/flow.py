@@ -18,6 +18,7 @@ from holdfast.audit.report import Report
 from schemas import codec, topics
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import POSITIONS_KEY, Topic
+from sinks.alarms import of_level, of_outcome
 from streams.payments import Provider
 from streams.payments.sandbox import Sandbox
 from streams.runtime.batch import end_of
@@ -246,6 +247,8 @@ class Flow:
     def assert_promises(self, *, live: bool = False) -> None:
         report = self.audit(live=live)
         assert report.ok, report.text()
+        said = [*self.said(topics.STOCK_LEVELS, "StockLevel"), *self.said(topics.ORDER_OUTCOMES, "OrderOutcome")]
+        assert [alarm for value in said for alarm in (of_level(value) if "product_id" in value else of_outcome(value))] == []
 
 
 def _value(data: bytes | None, name: str) -> Item | None:
