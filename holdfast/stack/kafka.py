@@ -5,20 +5,29 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.stack import packages
+from holdfast.stack import class_archive, packages
 from holdfast.stack.errors import StackError
 from holdfast.stack.files import last_lines, locked, write_atomically
+from holdfast.stack.health import check_kafka
 from holdfast.stack.home import Home
+from holdfast.stack.ports import free_port
 
 POM = Path(__file__).with_name("kafka.pom.xml")
 LOGGING = Path(__file__).with_name("kafka.log4j2.properties")
 HEAP = ("-Xms256m", "-Xmx768m")
 # Two cores: the serial collector has no helper threads that compete with the broker's own.
 COLLECTOR = "-XX:+UseSerialGC"
+# The optimising compiler takes up only what is really hot (ten times the calls it asks for by default): while a broker starts, it
+# competes with the start for the same two cores. What runs for long is optimised as always, seconds later.
+COMPILER = (
+    *("-XX:Tier4InvocationThreshold=50000", "-XX:Tier4MinInvocationThreshold=6000"),
+    *("-XX:Tier4CompileThreshold=150000", "-XX:Tier4BackEdgeThreshold=400000"),
+)
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -101,17 +110,38 @@ class Kafka:
         return f"127.0.0.1:{self.ports['kafka']}"
 
     def prepare(self) -> None:
-        """Fetch the jars, write the configuration, format the storage once."""
+        """Fetch the jars, write the configuration, format the storage once; and once per machine keep what the JVM makes of the jars."""
         packages.require("java")
         jars(self.home)
+        self._prepare_storage()
+        if not self._archive.exists():
+            self._rehearse()
+
+    def command(self) -> list[str]:
+        """The broker's command line."""
+        return self._command(*class_archive.options(self._archive))
+
+    def _command(self, *options: str) -> list[str]:
+        return [*self._java(*HEAP, COLLECTOR, *COMPILER, *options, f"-Dlog4j2.configurationFile={LOGGING}"), "kafka.Kafka", self._config]
+
+    @property
+    def _archive(self) -> Path:
+        return class_archive.place(self.home.cache, packages.require("java"), jars(self.home))
+
+    def _rehearse(self) -> None:
+        """Start and end a broker without data, so that the JVM can keep the classes it took."""
+        with tempfile.TemporaryDirectory(prefix="kafka-trial-") as folder:
+            port = free_port()
+            trial = Kafka(Home(Path(folder), self.home.cache), {"kafka": port, "kafka-controller": free_port([port])})
+            trial.home.create()
+            trial._prepare_storage()
+            class_archive.ensure(self._archive, trial._command, lambda: check_kafka(trial.endpoint()), self.home.log("kafka-classes"))
+
+    def _prepare_storage(self) -> None:
         self.home.data("kafka").mkdir(mode=0o700, exist_ok=True)
         write_atomically(self._configuration, self._properties().encode())
         if not (self._logs / "meta.properties").exists():
             self._format()
-
-    def command(self) -> list[str]:
-        """The broker's command line."""
-        return [*self._java(*HEAP, COLLECTOR, f"-Dlog4j2.configurationFile={LOGGING}"), "kafka.Kafka", self._config]
 
     @property
     def _logs(self) -> Path:

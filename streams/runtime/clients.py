@@ -37,7 +37,7 @@ class InputTopic(NamedTuple):
 
 def connection(settings: StreamSettings) -> dict[str, Any]:
     """Return what every client needs to know of the brokers. librdkafka's own pauses grow to 10 s, long after a broker is back."""
-    return {"bootstrap.servers": settings.kafka, "reconnect.backoff.ms": 200, "reconnect.backoff.max.ms": 1_000, "log_level": LOG_ERRORS}
+    return {"bootstrap.servers": settings.kafka, "reconnect.backoff.ms": 100, "reconnect.backoff.max.ms": 500, "log_level": LOG_ERRORS}
 
 
 def new_producer(settings: StreamSettings, transactional_id: str) -> Producer:

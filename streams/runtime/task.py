@@ -26,7 +26,7 @@ from streams.runtime.shared import Shared, TaskState
 from streams.runtime.transactions import Ending, FencedError
 
 log = structlog.get_logger("holdfast.runtime")
-RETRY_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 0.25
 
 
 class Task:
@@ -292,7 +292,8 @@ class Task:
         return self._ended(end)
 
     def _ended(self, ending: Ending) -> bool:
-        if ending is Ending.BROKEN:
+        """Whether it committed. If not, the producer goes: it counts the records that never arrived, and its next ones would be out of sequence."""
+        if ending is not Ending.COMMITTED:
             self._producer = None
         return ending is Ending.COMMITTED
 

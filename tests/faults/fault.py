@@ -18,6 +18,8 @@ class Fault:
     """One kind of harm. `strike` does it and returns what mends it, or None where nothing but Holdfast itself has to.
 
     `lasts_s`: seconds from the strike to the healing. `alone`: nothing else may be under way (it would hide what this one shows).
+    `withholds`: while it lasts nobody can answer (the log or the payment provider is away, a hand keeps the workers down), so the wait for an
+    answer counts from its end. Of all others it counts from the strike: Holdfast is to get over them while they last.
     Both functions draw chance from the Random they get, and from nowhere else: a seed repeats a run.
     """
 
@@ -28,6 +30,7 @@ class Fault:
     strike: Callable[[Site, Random], Heal | None]
     lasts_s: float = 0.0
     alone: bool = False
+    withholds: bool = False
 
 
 class CannotStrikeError(Exception):

@@ -15,6 +15,7 @@ from tests.faults.silence import LOG
 
 PATIENCE_S: Final = 15.0
 """After any single fault the pipeline is to answer again within so long."""
+UNKNOWN: Final = Fault("", "", lambda _site, _random: None)
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -59,9 +60,10 @@ def write(path: Path, result: Result) -> None:
 
 def table(said: dict[str, Any], faults: dict[str, Fault]) -> str:
     """Return the Markdown table of a document, one row per kind of fault."""
-    head = "| fault | what is done | times | longest time without an answer | until both stores show it | orders in flight |\n|---|---|---|---|---|---|\n"
-    rows = [_row(kind, faults[kind].what if kind in faults else "", each) for kind, each in said["faults"].items()]
-    total = f"| **all** | | **{said['strikes']}** | | | **{said['in_flight']:,}** |\n"
+    columns = ("fault", "what is done", "times", "longest time without an answer", "counted from", "until both stores show it", "orders in flight")
+    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
+    rows = [_row(kind, faults.get(kind, UNKNOWN), each) for kind, each in said["faults"].items()]
+    total = f"| **all** | | **{said['strikes']}** | | | | **{said['in_flight']:,}** |\n"
     return head + "".join(rows) + total
 
 
@@ -89,7 +91,7 @@ def _kind(struck: list[Struck]) -> dict[str, Any]:
         "count": len(struck),
         "single": sum(1 for s in struck if s.single),
         "max_silence_s": _longest(struck, LOG),
-        "max_silence_since_strike_s": max((round(s.silence_meanwhile, 1) for s in struck if s.silence), default=None),
+        "max_silence_since_strike_s": max((round(s.silence_since_strike, 1) for s in struck if s.silence), default=None),
         "max_silence_stores_s": max(stores, default=None),
         "in_flight": sum(s.in_flight for s in struck),
     }
@@ -120,8 +122,9 @@ def _drill_problems(drill: Drill | None) -> list[str]:
     return [] if drill is None or drill.ok else [f"failpoints: {drill.text()}"]
 
 
-def _row(kind: str, what: str, each: dict[str, Any]) -> str:
-    return f"| {kind} | {what} | {each['count']} | {_seconds(each['max_silence_s'])} | {_seconds(each['max_silence_stores_s'])} | {each['in_flight']:,} |\n"
+def _row(kind: str, fault: Fault, each: dict[str, Any]) -> str:
+    silence = f"{_seconds(each['max_silence_s'])} | {'its end' if fault.withholds else 'the strike'} | {_seconds(each['max_silence_stores_s'])}"
+    return f"| {kind} | {fault.what} | {each['count']} | {silence} | {each['in_flight']:,} |\n"
 
 
 def _seconds(value: float | None) -> str:

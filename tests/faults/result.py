@@ -23,9 +23,8 @@ class Struck:
     in_flight: int = 0
     """Orders sent and not yet decided while it lasted; 0: it did not meet the load."""
     silence: dict[str, float] = field(default_factory=dict)
-    """Of a single fault: place -> the longest that a probe order had to wait there, in seconds, from the healing (the strike where nothing is healed)."""
-    silence_meanwhile: float = 0.0
-    """The longest wait counted from the strike."""
+    """Of a single fault: place -> the longest that a probe order had to wait there, in seconds, from the strike; from the fault's end where it `withholds`."""
+    silence_since_strike: float = 0.0
 
 
 @dataclass

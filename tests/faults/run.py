@@ -111,7 +111,7 @@ class _Round:
 
     def __init__(self, site: Site, planned: Round, faults: dict[str, Fault], plan: Plan, result: RoundResult, say: Say) -> None:
         self._plan = plan
-        self._site, self._planned, self._result = site, planned, result
+        self._site, self._planned, self._faults, self._result = site, planned, faults, result
         self._began = time.monotonic()
         self._say: Say = lambda text: say(f"{time.monotonic() - self._began:6.1f} s  {text}")
         self._probes = Probes(site.endpoints, site.partitions, site.prefix)
@@ -216,5 +216,6 @@ class _Round:
     def _measure_one(self, struck: Struck) -> None:
         struck.in_flight = under_way(self._load.sent, self._probes.decided, struck.at, struck.healed)
         if struck.single and not struck.error:
-            struck.silence = {place: silence(self._probes.probes, place, struck.healed, struck.until) for place in PLACES}
-            struck.silence_meanwhile = silence(self._probes.probes, LOG, struck.at, struck.until)
+            since = struck.healed if self._faults[struck.kind].withholds else struck.at
+            struck.silence = {place: silence(self._probes.probes, place, since, struck.until) for place in PLACES}
+            struck.silence_since_strike = silence(self._probes.probes, LOG, struck.at, struck.until)

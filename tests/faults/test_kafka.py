@@ -67,4 +67,5 @@ def test_the_pipeline_goes_on_when_kafka_is_back(harm: Callable[[OwnServer], Non
     report = audit.run(kafka=pipeline.kafka, prefix=pipeline.prefix)
     assert report.ok, f"{report.text()}\n{pipeline.last_words()}"
     assert load.sent > 500
+    assert not any(child.said("OUT_OF_ORDER_SEQUENCE") for child in pipeline.children), "a producer whose records were lost is not used again"
     assert all(child.alive() for child in pipeline.children if child.kind == "worker"), f"no worker needs to be started again\n{pipeline.last_words()}"

@@ -163,7 +163,7 @@ def a_result(*struck: Struck, **fields: object) -> Result:
     return Result(SEED, 60.0, [replace(RoundResult(1, list(struck), orders=10, lines=20), **fields)])
 
 
-STRUCK = Struck("k1", 1.0, 2.0, 9.0, single=True, in_flight=7, silence={"log": 3.0, "mysql": 4.0, "redis": 5.0}, silence_meanwhile=4.5)
+STRUCK = Struck("k1", 1.0, 2.0, 9.0, single=True, in_flight=7, silence={"log": 3.0, "mysql": 4.0, "redis": 5.0}, silence_since_strike=4.5)
 
 
 def test_a_clean_run_says_so_with_its_numbers() -> None:
@@ -172,7 +172,8 @@ def test_a_clean_run_says_so_with_its_numbers() -> None:
     assert said["faults"]["k1"] == {
         **{"count": 2, "single": 1, "max_silence_s": 3.0, "max_silence_since_strike_s": 4.5, "max_silence_stores_s": 5.0, "in_flight": 14},
     }
-    assert "| k1 | what | 2 | 3.0 s | 5.0 s | 14 |" in report.table(said, {"k1": Fault("k1", "what", nothing)})
+    assert "| k1 | what | 2 | 3.0 s | the strike | 5.0 s | 14 |" in report.table(said, {"k1": Fault("k1", "what", nothing)})
+    assert "| k1 | what | 2 | 3.0 s | its end | 5.0 s | 14 |" in report.table(said, {"k1": Fault("k1", "what", nothing, withholds=True)})
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,13 @@ def pids(home: Home) -> dict[str, int]:
     return {each.name: each.process.pid for each in state.processes if each.process}
 
 
+def test_kafka_starts_with_the_classes_of_an_earlier_start(home: Home, stack: Plan) -> None:
+    maps = Path(f"/proc/{pids(home)['kafka']}/maps")
+    if not maps.exists():
+        pytest.skip("no /proc here")
+    assert f"{home.cache}/kafka-classes-" in maps.read_text()
+
+
 def until(condition: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

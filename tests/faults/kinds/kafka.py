@@ -78,7 +78,7 @@ def open_on_changelogs(site: Site, random: Random) -> None:
 
 FAULTS = (
     Fault("Kafka killed", "kill -9 of the broker; the supervisor starts it again", kill),
-    Fault("Kafka away for a minute", f"kill -9 of the broker, and again as soon as it comes up, for {AWAY_S:.0f} s", keep_away, AWAY_S),
-    Fault("Kafka frozen", f"SIGSTOP of the broker for {FROZEN_S:.0f} s, then SIGCONT", freeze, FROZEN_S),
+    Fault("Kafka away for a minute", f"kill -9 of the broker, and again as soon as it comes up, for {AWAY_S:.0f} s", keep_away, AWAY_S, withholds=True),
+    Fault("Kafka frozen", f"SIGSTOP of the broker for {FROZEN_S:.0f} s, then SIGCONT", freeze, FROZEN_S, withholds=True),
     Fault("transaction left open on the changelogs", "a stranger's transaction holds up what the workers have to read when they open", open_on_changelogs),
 )

@@ -53,10 +53,10 @@ def freeze(site: Site, _random: Random) -> Heal:
 
 FAULTS = (
     Fault("provider slow", "the payment provider answers after some tenths of a second", misbehave(lambda r: {"slow_s": r.uniform(0.1, 0.8)}), 5.0),
-    Fault("provider late", "it answers after the timeout of whoever asks", misbehave(lambda r: {"slow_s": r.uniform(4.0, 6.0)}), 6.0),
+    Fault("provider late", "it answers after the timeout of whoever asks", misbehave(lambda r: {"slow_s": r.uniform(4.0, 6.0)}), 6.0, withholds=True),
     Fault("provider failing", "it answers 500, 503, 429; half of that is carried out", misbehave(lambda r: {"fail_rate": r.uniform(0.2, 0.9)}), 5.0),
     Fault("provider dropping", "it hangs up without an answer; half of that is carried out", misbehave(lambda r: {"drop_rate": r.uniform(0.2, 0.9)}), 5.0),
     Fault("provider lying", "it answers twice, and a repeat otherwise than before", misbehave(lambda r: {"lie_rate": 1.0, "drop_rate": 0.3}), 5.0),
-    Fault("provider down", "it answers 503 to everything and does nothing", misbehave(lambda _: {"down": True}), 6.0),
-    Fault("provider frozen", "SIGSTOP of the payment provider, then SIGCONT", freeze, 6.0),
+    Fault("provider down", "it answers 503 to everything and does nothing", misbehave(lambda _: {"down": True}), 6.0, withholds=True),
+    Fault("provider frozen", "SIGSTOP of the payment provider, then SIGCONT", freeze, 6.0, withholds=True),
 )

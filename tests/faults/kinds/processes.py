@@ -171,7 +171,7 @@ FAULTS = (
     Fault("all workers killed", "kill -9 of every worker at once", signal_all("worker", KILL)),
     Fault("worker told to end", "SIGTERM to one worker", signal_one("worker", TERM)),
     Fault("worker stopped", "SIGSTOP of a worker past its session timeout, then SIGCONT: a zombie", stop_one("worker"), STOPPED_S),
-    Fault("rebalance storm", "one worker more joins and leaves every few seconds, half of the times by kill -9", storm, STORM_S),
+    Fault("rebalance storm", "one worker more joins and leaves every few seconds, half of the times by kill -9", storm, STORM_S, withholds=True),
     Fault("killed at a step", "kill -9 of a worker or sink, and of its successor at one of the failpoints", kill_at_a_step, 6.0),
     Fault("sink killed", "kill -9 of one sink", signal_one("sink", KILL)),
     Fault("sink told to end", "SIGTERM to one sink", signal_one("sink", TERM)),

@@ -76,6 +76,8 @@ def _put_back(site: Site) -> None:
 FAULTS = (
     Fault("event loop held", f"a worker's event loop stands still for {SHORT_S:.0f} s in the middle of a batch", stall(SHORT_S), 10.0),
     Fault("event loop stuck", f"a worker's event loop stands still for {LONG_S:.0f} s: its watchdog ends it", stall(LONG_S), 20.0),
-    Fault("file descriptors short", "a worker may open no file and no connection, and Kafka is killed, so that it has to", few_files, FEW_FILES_S),
+    Fault(
+        "file descriptors short", "a worker may open no file and no connection, and Kafka is killed, so that it has to", few_files, FEW_FILES_S, withholds=True
+    ),
     Fault("no run folder", "the folder for run files cannot be written, and a worker is killed", no_run_folder, NO_FOLDER_S),
 )

@@ -91,7 +91,7 @@ def _some_rows(site: Site, topic: Topic, partition: int) -> Iterator[tuple[bytes
 
 
 FAULTS = (
-    Fault("group offsets moved", "the workers' group is set back, ahead or beyond the end while none is running", on_the_empty_group(_move)),
-    Fault("group offsets deleted", "the workers' group is deleted while none is running", on_the_empty_group(_delete)),
+    Fault("group offsets moved", "the workers' group is set back, ahead or beyond the end while none is running", on_the_empty_group(_move), withholds=True),
+    Fault("group offsets deleted", "the workers' group is deleted while none is running", on_the_empty_group(_delete), withholds=True),
     Fault("changelogs spoiled", "records nobody can decode over rows of every changelog, then kill -9 of the workers", spoil),
 )

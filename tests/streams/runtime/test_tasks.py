@@ -16,6 +16,7 @@ from streams.runtime.records import Record
 from streams.runtime.shared import TaskState
 from streams.runtime.task import Task
 from streams.runtime.tasks import Tasks
+from streams.runtime.transactions import Ending
 from streams.stages.orders import orders_kind
 from streams.stages.payments import payments_kind
 from streams.stages.stock import STOCK
@@ -250,6 +251,19 @@ def test_a_partition_that_comes_back_is_opened_only_when_its_task_from_before_is
             await asyncio.sleep(0)
         running[1].set()
         await tasks.close()
+
+    _run(step)
+
+
+@pytest.mark.parametrize("ending", Ending)
+def test_a_producer_goes_on_only_if_its_transaction_committed(ending: Ending, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts records that never arrived: the brokers took its next transaction for out of sequence, and it waited until that timed out."""
+
+    async def step() -> None:
+        task, _ = await Owned(monkeypatch).with_batch()
+        task._producer = producer = object()  # type: ignore[assignment]
+        assert task._ended(ending) is (ending is Ending.COMMITTED)
+        assert task._producer is (producer if ending is Ending.COMMITTED else None)
 
     _run(step)
 
