@@ -23,6 +23,7 @@ STOPPED_S: Final = 9.0
 STORM_S: Final = 16.0
 LOAD_ROWS: Final = 1_200
 LOAD_S: Final = 120.0
+LOADER_ENDS_S: Final = 30.0
 SAMPLE: Final = Path(__file__).parents[3] / "data" / "online-retail-sample.csv.xz"
 STEPS: Final = tuple(name for name in NAMES if not name.startswith(("load.", "gateway.", "webhooks.")))
 
@@ -115,18 +116,30 @@ def storm(site: Site, random: Random) -> Heal:
 # -- the loader ------------------------------------------------------------------------------------------------------
 
 
-def kill_loader(site: Site, random: Random) -> Heal:
-    """Kill `holdfast load` somewhere on its way; the healing is what its user does: run it again, to its end."""
+def end_loader(number: signal.Signals) -> Callable[[Site, Random], Heal]:
+    """End `holdfast load` somewhere on its way; the healing is what its user does: run it again, to its end."""
+
+    def strike(site: Site, random: Random) -> Heal:
+        command = ("holdfast", "load", str(_file_of_orders(site)), "--json", "--resend", "--source", number.name)
+        loader = site.spawn("loader", *command)
+        time.sleep(random.uniform(1.0, 6.0))
+        loader.send_signal(number)
+        try:
+            loader.wait(LOADER_ENDS_S)
+        finally:
+            loader.kill()
+            loader.wait()
+        return lambda: load_again(site, command)
+
+    return strike
+
+
+def _file_of_orders(site: Site) -> Path:
     file = site.folder / "orders.csv"
     if not file.exists():
         with lzma.open(SAMPLE, "rt", newline="") as rows:
             file.write_text("".join(line for line, _ in zip(rows, range(LOAD_ROWS + 1), strict=False)))
-    command = ("holdfast", "load", str(file), "--json", "--resend")
-    loader = site.spawn("loader", *command)
-    time.sleep(random.uniform(1.0, 6.0))
-    loader.kill()
-    loader.wait()
-    return lambda: load_again(site, command)
+    return file
 
 
 def load_again(site: Site, command: tuple[str, ...]) -> None:
@@ -177,6 +190,7 @@ FAULTS = (
     Fault("sink told to end", "SIGTERM to one sink", signal_one("sink", TERM)),
     Fault("sink stopped", "SIGSTOP of a sink past its session timeout, then SIGCONT", stop_one("sink"), STOPPED_S),
     Fault("provider killed", "kill -9 of the payment provider; the supervisor starts it again", signal_all("provider", KILL)),
-    Fault("loader killed", "kill -9 of `holdfast load` on its way; it is run again to its end", kill_loader, 1.0),
+    Fault("loader killed", "kill -9 of `holdfast load` on its way; it is run again to its end", end_loader(KILL), 1.0),
+    Fault("loader told to end", "SIGTERM to `holdfast load` on its way; it is run again to its end", end_loader(TERM), 1.0),
     Fault("client killed", "kill -9 of a client that sends orders, in the middle of them", kill_client),
 )
