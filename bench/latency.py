@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import count, islice
 
 import click
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -23,6 +24,7 @@ from bench.topics import remove
 from bench.work import COLUMNS
 from holdfast.stack.endpoints import endpoints
 from holdfast.topics import create
+from ingest.order_ids import matched
 from schemas import codec
 from schemas.partitions import product_partition
 from schemas.topics import ORDER_OUTCOMES, ORDERS
@@ -31,6 +33,7 @@ from streams.config import StreamSettings, settings
 PRODUCTS = 1_000
 WARM_SECONDS = 15.0
 """Not counted: a broker that has just started has yet to compile its code."""
+PATIENCE_S = 60.0
 TICK_SECONDS = 0.004
 """The sender sleeps so long when it is ahead, and then sends what has become due: it must not take the CPU it measures."""
 
@@ -54,20 +57,35 @@ class Outcomes(threading.Thread):
 
 
 def send(producer: Producer, config: StreamSettings, rate: int, seconds: float) -> dict[int, float]:
-    """Send orders at a steady rate; return when each was due."""
+    """Send orders at a steady rate; return when each was due. Each lies where its product does, as the gateway gives out IDs."""
     topic, encode, due = ORDERS.named(config.topic_prefix), codec.encoder("OrderLine"), {}
-    base, started = int(time.time() * 1000) << 22, time.monotonic()
-    for i in range(int(rate * seconds)):
+    new = count(int(time.time() * 1000) << 22)
+    homes = [product_partition(f"p{i % PRODUCTS}", config.partitions) for i in range(int(rate * seconds))]
+    ids = matched(homes, config.partitions, lambda n: list(islice(new, n)))
+    started = time.monotonic()
+    for i, (home, order_id) in enumerate(zip(homes, ids, strict=True)):
         at = started + i / rate
         if at > time.monotonic():
             producer.poll(0)
             time.sleep(TICK_SECONDS)
         product = f"p{i % PRODUCTS}"
-        fields = (base + i, 1, 1, product, 1, 999, "GBP", f"u{i % 500}", "tok_ok", int(time.time() * 1000))
-        producer.produce(topic, encode(dict(zip(COLUMNS, fields, strict=True))), product.encode(), product_partition(product, config.partitions))
-        due[base + i] = at
+        fields = (order_id, 1, 1, product, 1, 999, "GBP", f"u{i % 500}", "tok_ok", int(time.time() * 1000))
+        producer.produce(topic, encode(dict(zip(COLUMNS, fields, strict=True))), product.encode(), home)
+        due[order_id] = at
     producer.flush()
     return due
+
+
+def answered(outcomes: Outcomes, due: dict[int, float]) -> dict[str, float]:
+    """Wait until every order has its outcome; return the percentiles of how long that took, in ms. Raises where nothing comes any more."""
+    known, moved = len(outcomes.seen), time.monotonic()
+    while any(order not in outcomes.seen for order in due):
+        time.sleep(0.1)
+        if len(outcomes.seen) != known:
+            known, moved = len(outcomes.seen), time.monotonic()
+        if time.monotonic() - moved > PATIENCE_S:
+            raise click.ClickException(f"{sum(order not in outcomes.seen for order in due)} orders have no outcome, and none came for {PATIENCE_S:.0f} s")
+    return percentiles([outcomes.seen[order] - at for order, at in due.items()])
 
 
 def percentiles(times: list[float]) -> dict[str, float]:
@@ -107,14 +125,11 @@ def main(rate: int, seconds: float, workers: int, partitions: int) -> None:
         outcomes.start()
         send(producer, config, rate, WARM_SECONDS)
         due = send(producer, config, rate, seconds)
-        while any(order not in outcomes.seen for order in due):
-            time.sleep(0.1)
+        ms = answered(outcomes, due)
     finally:
         for worker in running:
             worker.kill()
-    times = [outcomes.seen[order] - at for order, at in due.items()]
     remove(config.kafka, config.topic_prefix)
-    ms = percentiles(times)
     click.echo(json.dumps({"p99_ms": ms["p99"], "rate": rate, "orders": len(due), "workers": workers, "partitions": partitions, "ms": ms}))
 
 

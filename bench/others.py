@@ -31,12 +31,14 @@ def command(part: str, options: Mapping[str, Any], data: Path, rounds: Rounds) -
     if part == WHOLE_PATH[0]:
         return ["bench.whole_path", "--file", str(data), *partitions]
     if part == WHOLE_PATH[1]:
-        return ["bench.whole_path", "--orders", str(orders // 2), *partitions]
+        return ["bench.whole_path", "--orders", str(orders), *partitions]
     if part == LATENCY[0]:
         return ["bench.latency", "--rate", "100", *seconds, *partitions]
     ceiling = middle_of(rounds, WHOLE_PATH[1], "per_s")
     if ceiling is None:
         raise ValueError(f"{part} needs the rate of {WHOLE_PATH[1]}: run that before")
+    if part == LATENCY[2]:
+        return ["bench.curve", "--ceiling", str(max(2 * SLOWEST_RATE, round(ceiling))), "--seconds", "3" if orders < 1_000_000 else "10", *partitions]
     return ["bench.latency", "--rate", str(max(SLOWEST_RATE, round(ceiling / 2))), *seconds, *partitions]
 
 

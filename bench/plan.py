@@ -12,7 +12,7 @@ from bench.work import MIXES, Mix
 
 LEAST_ORDERS: Final = 2_000
 WHOLE_PATH: Final = ("whole_path.real_file", "whole_path.single_lines")
-LATENCY: Final = ("latency.100_per_s", "latency.half_ceiling")
+LATENCY: Final = ("latency.100_per_s", "latency.half_ceiling", "latency.curve")
 GATEWAY: Final = "gateway"
 OTHERS: Final = ("recovery", *WHOLE_PATH, *LATENCY, GATEWAY)
 """Ours alone. The whole path comes before the latency at half of its rate."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.plan import Part
+from bench.plan import LATENCY, WHOLE_PATH, Part
 from bench.stats import Rounds, figures, middle_of, ratios, spread, values
 
 BEGIN: Final = "<!-- bench: begin (written by `make bench`) -->"
@@ -40,6 +40,7 @@ def table(found: Mapping[str, Any], parts: Sequence[Part]) -> str:
         rows = [row for part in parts if part.mix is mix and (row := _row(part, rounds))]
         if rows:
             lines += [f"**{mix.title}**", "", *_HEAD, *rows, ""]
+    lines += [*_whole_path(rounds), *_curve(rounds)]
     lines += _pairs("ratio", "ours / theirs", found["ratios"]) + _pairs("figure", "", found["figures"])
     return "\n".join(lines).rstrip() + "\n"
 
@@ -68,6 +69,42 @@ def _row(part: Part, rounds: Rounds) -> str:
     speed = f"{_median(rounds, part, 'per_s'):,.0f} | {_median(rounds, part, 'warm_per_s'):,.0f} | {spread(rates):.0%}"
     well = "right" if len(rates) == len(tried) else f"right in {len(rates)} of {len(tried)} rounds"
     return f"| {part.contender.title} | {speed} | {cpu} | {_median(rounds, part, 'peak_mb'):,.0f} | {well} |"
+
+
+def _whole_path(rounds: Rounds) -> list[str]:
+    """Return the four numbers of the whole path, and what each process cost per order line."""
+    done = [(part, last) for part in WHOLE_PATH if (last := _last(rounds, part, "per_s"))]
+    if not done:
+        return []
+    names = ("lines", "accepted_per_s", "decided_per_s", "per_s", "drain_s")
+    rows = [f"| {part} | {' | '.join(f'{last[n]:,}' if n in last else '-' for n in names)} |" for part, last in done]
+    head = [
+        "**The whole path** (the last round; rates in lines/s)",
+        "",
+        "| | lines | accepted | decided | persisted | drain s |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    return [*head, *rows, "", *_costs(done)]
+
+
+def _costs(done: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    known = [(part, last["cpu_us_per_line"]) for part, last in done if "cpu_us_per_line" in last]
+    names = list(dict.fromkeys(name for _, costs in known for name in costs))
+    rows = [f"| {name} | {' | '.join(str(costs.get(name, '-')) for _, costs in known)} |" for name in names]
+    return [f"| CPU us per line | {' | '.join(part for part, _ in known)} |", "|---" + "|---:" * len(known) + "|", *rows, ""] if known else []
+
+
+def _curve(rounds: Rounds) -> list[str]:
+    last = _last(rounds, LATENCY[2], "curve")
+    if not last:
+        return []
+    rows = [f"| {p['share']} % | {p['rate']:,} | {p['p50']} | {p['p99']} | {p['p99_9']} |" for p in last["curve"]]
+    return ["**Order to outcome**, ms", "", "| of the ceiling | orders/s | p50 | p99 | p99.9 |", "|---:|---:|---:|---:|---:|", *rows, ""]
+
+
+def _last(rounds: Rounds, part: str, field: str) -> Mapping[str, Any] | None:
+    """Return the last round of a part that ended well and has this field."""
+    return next((r for r in reversed(rounds) if r["part"] == part and not r.get("error") and field in r), None)
 
 
 def _median(rounds: Rounds, part: Part, field: str) -> float:

@@ -142,6 +142,7 @@ def shown(path: Path) -> dict[str, Any]:
     before = used()
     said = json.loads(holdfast("demo", "--data", str(path), "--json").strip().splitlines()[-1])
     rates = {"per_s": said["lines_per_s"], "seconds": said["seconds"], "lines": said["lines"], "violations": said["violations"]}
+    rates["lines_per_order"] = round(said["lines"] / said["orders"], 2)
     return {**rates, **cost(before, used(), said["lines"])}
 
 

@@ -47,6 +47,22 @@ def test_the_table_names_what_failed_and_what_was_wrong() -> None:
     assert "2 cores of a CPU" in text
 
 
+def test_the_table_has_the_whole_path_and_the_latency_curve() -> None:
+    single = {"part": "whole_path.single_lines", "round": 1, "lines": 1_000, "accepted_per_s": 30_000, "decided_per_s": 14_000, "per_s": 12_000, "drain_s": 9.5}
+    curve = [{"share": 10, "rate": 1_200, "p50": 20.1, "p99": 40.2, "p99_9": 60.3, "max": 70.0}]
+    rounds = [
+        {**single, "cpu_us_per_line": {"kafka": 40.5, "all": 150.0}},
+        {"part": "whole_path.real_file", "round": 1, "lines": 5_000, "per_s": 25_000, "cpu_us_per_line": {"all": 70.1}},
+        {"part": "latency.curve", "round": 1, "p99_ms": 40.2, "curve": curve},
+    ]
+    text = report.table(report.document(MACHINE, OPTIONS, rounds), parts())
+    assert "| whole_path.single_lines | 1,000 | 30,000 | 14,000 | 12,000 | 9.5 |" in text
+    assert "| whole_path.real_file | 5,000 | - | - | 25,000 | - |" in text
+    assert "| kafka | - | 40.5 |" in text
+    assert "| all | 70.1 | 150.0 |" in text
+    assert "| 10 % | 1,200 | 20.1 | 40.2 | 60.3 |" in text
+
+
 def test_the_table_goes_between_the_marks_and_nowhere_else(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
@@ -107,6 +123,8 @@ def test_the_latency_at_half_of_the_ceiling_needs_the_ceiling() -> None:
     rounds = [{"part": "whole_path.single_lines", "round": 1, "per_s": 9_000}]
     made = command("latency.half_ceiling", OPTIONS, data, rounds)
     assert made[made.index("--rate") + 1] == "4500"
+    curve = command("latency.curve", OPTIONS, data, rounds)
+    assert curve[curve.index("--ceiling") + 1] == "9000"
 
 
 def test_a_tally_counts_the_orders_before_committed_offsets() -> None:
