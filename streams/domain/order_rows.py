@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from schemas.outcomes import LineStatus, OrderCommandKind, OrderStatus, OutcomeChange, Refusal
@@ -73,7 +75,7 @@ def refused(command: OrderCommand, refusal: Refusal, now: int) -> dict[str, Any]
 
 def to_row(order: Order) -> dict[str, Any]:
     """Return the order as an OrderRow record."""
-    lines = order.lines.values()
+    product_id, quantity, unit_price, status, refusal, returned = _columns_of(order)
     return {
         "order_id": order.order_id,
         "status": order.status,
@@ -87,12 +89,12 @@ def to_row(order: Order) -> dict[str, Any]:
         "deadline": order.deadline,
         "line_count": order.line_count,
         "line": list(order.lines),
-        "product_id": [line.product_id for line in lines],
-        "quantity": [line.quantity for line in lines],
-        "unit_price": [line.unit_price for line in lines],
-        "line_status": bytes([line.status for line in lines]),
-        "line_refusal": bytes([line.refusal for line in lines]),
-        "returned": [line.returned for line in lines],
+        "product_id": product_id,
+        "quantity": quantity,
+        "unit_price": unit_price,
+        "line_status": bytes(status),
+        "line_refusal": bytes(refusal),
+        "returned": returned,
         "attempt": order.attempt,
         "charged": order.charged,
         "refund_asked": order.refund_asked,
@@ -103,6 +105,15 @@ def to_row(order: Order) -> dict[str, Any]:
     }
 
 
+_line_fields = attrgetter("product_id", "quantity", "unit_price", "status", "refusal", "returned")
+
+
+def _columns_of(order: Order) -> Sequence[Sequence[Any]]:
+    """Return the lines' fields in columns."""
+    return list(zip(*map(_line_fields, order.lines.values()), strict=True)) or _NO_LINES
+
+
+_NO_LINES: Final = ((),) * 6
 _KEPT_AS_THEY_ARE: Final = (
     *("order_id", "version", "user_id", "currency", "payment_token", "placed_at", "decided_at", "deadline", "line_count"),
     *("attempt", "charged", "refund_asked", "refunded", "refund_sequence"),
