@@ -163,9 +163,10 @@ class Source:
         # The client's types allow None for messages that were never sent; these were.
         topic, number, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
         if error is None:
-            polled.records.append(Record(self._streams[topic], topic, number, offset, message.key(), message.value()))
+            polled.records.append(Record._make((self._streams[topic], topic, number, offset, message.key(), message.value())))
             self._last[topic, number] = message
-            polled.ends.pop((topic, number), None)
+            if polled.ends:
+                polled.ends.pop((topic, number), None)
             self._reached()
         elif error.code() == KafkaError._PARTITION_EOF:
             polled.ends[topic, number] = offset

@@ -161,7 +161,7 @@ def record(payment: Payment | None, request: Request, answer: Answer) -> Payment
     """
     payment = payment or Payment(request.order_id)
     if request.kind is PaymentKind.CHARGE:
-        payment.charges.setdefault(request.attempt, Charge(request.amount, answer.result, answer.reason))
+        payment.charges.setdefault(request.attempt, Charge._make((request.amount, answer.result, answer.reason)))
     elif answer.result is PaymentResult.REFUNDED:
         payment.refunds.setdefault(request.key, request.amount)
         assert payment.kept(request.attempt) >= 0, f"order {request.order_id} got back more than it paid in attempt {request.attempt}"

@@ -129,7 +129,7 @@ class _PaymentsBatch:
             self.dead.add(record, -1, DeadLetterReason.FOREIGN_RECORD, f"no stage writes such a {decoded.name}: {fault}")
             return
         for index, fields in enumerate(zip(*_columns_of(decoded.value), strict=True)):
-            self._request(record, index, Request(_KINDS[fields[0]], *fields[1:]))
+            self._request(record, index, Request._make((_KINDS[fields[0]], *fields[1:])))
 
     def _request(self, record: Record, index: int, request: Request) -> None:
         row = self.rows.find(request.order_id)
