@@ -35,7 +35,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._sequence: Counter[TP] = Counter()
         self._committed_positions: dict[TP, int] = {}
-        self.tasks.ask_group = self._is_mine
+        self.tasks.ask_group, self.tasks.leave_group = self._is_mine, self._leave_from_outside
 
     def _is_pipeline(self, tp: TP) -> bool:
         return tp.topic in self.tasks.topics()
@@ -142,6 +142,13 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Give the partitions back now: without this the group waits out the session of a worker whose stop hangs."""
         try:
             await asyncio.wait_for(self._thread.call_thread(self._leave_in_thread), LEAVE_SECONDS)
+        except Exception as error:
+            log.info("the group was not left", error=repr(error))
+
+    def _leave_from_outside(self) -> None:
+        """As leave_group, for a thread that cannot wait for the worker's event loop: the group is spoken to on another. Never raises."""
+        try:
+            asyncio.run_coroutine_threadsafe(self._leave_in_thread(), self._thread.thread_loop).result(LEAVE_SECONDS)
         except Exception as error:
             log.info("the group was not left", error=repr(error))
 

@@ -114,7 +114,7 @@ async def _reach_brokers(tasks: Tasks) -> None:
 
 def _watch(tasks: Tasks) -> Watchdog:
     inspector = Inspector(tasks.all, tasks.brokers)
-    watchdog = Watchdog(tasks.all, inspector, tasks.settings)
+    watchdog = Watchdog(tasks, inspector, tasks.settings)
     inspector.start()
     watchdog.start()
     return watchdog

@@ -44,6 +44,8 @@ class Tasks:
         """URL of the process's figures, if it shows any."""
         self.ask_group: Callable[[TP, int], Awaitable[bool]] | None = None
         """Given by the consumer: whether the group takes a position of an input from this member."""
+        self.leave_group: Callable[[], None] = lambda: None
+        """Given by the consumer: give every partition back now, from any thread."""
 
     def all(self) -> list[Task]:
         """Return the tasks now owned."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from streams.config import StreamSettings
 from streams.runtime.exits import STALLED, end_process
 from streams.runtime.inspector import Inspector
 from streams.runtime.shared import TaskState
-from streams.runtime.task import Task
+from streams.runtime.tasks import Tasks
 
 CHECK_SECONDS: Final = 1.0
 
@@ -52,10 +52,11 @@ def verdict(signs: Iterable[Sign], loop_idle: float, bounds: Bounds, answered: f
 
 
 class Watchdog:
-    """Watches the tasks of one worker; `beat` is called by the event loop as long as it turns."""
+    """Watches the tasks of one worker; who is stuck leaves the group and ends. `beat` is called by the event loop as long as it turns."""
 
-    def __init__(self, tasks: Callable[[], list[Task]], inspector: Inspector, settings: StreamSettings) -> None:
-        self._tasks = tasks
+    def __init__(self, tasks: Tasks, inspector: Inspector, settings: StreamSettings) -> None:
+        self._tasks = tasks.all
+        self._group = tasks
         self._inspector = inspector
         self._bounds = Bounds(settings.loop_seconds, settings.stall_seconds, settings.open_seconds)
         self._beat_at = time.monotonic()
@@ -83,6 +84,7 @@ class Watchdog:
         signs = [Sign(t.name, t.state is TaskState.OPENING, t.has_lag(), now - t.progress_at, t.silent) for t in self._tasks()]
         stuck = verdict(signs, now - self._beat_at, self._bounds, self._inspector.answered_for(now))
         if stuck is not None:
+            self._group.leave_group()  # else its partitions wait for its session, on top of all that it has stood still
             end_process(STALLED, stuck)
 
     def _forgive(self, now: float) -> None:

@@ -9,6 +9,7 @@ from streams.runtime import watchdog as module
 from streams.runtime.brokers import Brokers
 from streams.runtime.clients import InputTopic, MisconfiguredError
 from streams.runtime.inspector import QUIET_SECONDS, Inspector, Silence, check_unchanged
+from streams.runtime.tasks import Tasks
 from streams.runtime.watchdog import Bounds, Sign, Watchdog, verdict
 
 BUSY = Sign("stock.3", opening=False, has_lag=True, idle=31.0)
@@ -55,13 +56,31 @@ def test_a_process_that_took_long_until_it_began_to_watch_is_fine(monkeypatch: p
     ends: list[str] = []
     monkeypatch.setattr(module, "end_process", lambda _code, why: ends.append(why))
     monkeypatch.setattr(Watchdog, "_watch", lambda _watchdog: None)
-    watchdog = Watchdog(list, Inspector(list, Brokers(StreamSettings())), StreamSettings())
+    watchdog = _watchdog()
     watchdog._beat_at -= 1_000
     watchdog._check(time.monotonic())
     assert len(ends) == 1, "this test could not fail"
     watchdog.start()
     watchdog._check(time.monotonic())
     assert len(ends) == 1
+
+
+def _watchdog(tasks: Tasks | None = None) -> Watchdog:
+    return Watchdog(tasks or Tasks([], StreamSettings()), Inspector(list, Brokers(StreamSettings())), StreamSettings())
+
+
+def test_who_is_stuck_gives_its_partitions_back_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(module, "end_process", lambda _code, _why: done.append("ended"))
+    tasks = Tasks([], StreamSettings())
+    tasks.leave_group = lambda: done.append("left")
+    watchdog = _watchdog(tasks)
+    watchdog.beat()
+    watchdog._check(time.monotonic())
+    assert done == []
+    watchdog._beat_at -= 1_000
+    watchdog._check(time.monotonic())
+    assert done == ["left", "ended"]
 
 
 def test_nobody_gets_on_while_the_brokers_are_away_nor_at_once_when_they_are_back() -> None:
