@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "stack",
     "topics": "topics",
     "load": "load",
+    "backfill": "backfill",
     "ids": "ids",
     "worker": "worker",
     "gateway": "gateway",

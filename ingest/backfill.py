@@ -18,6 +18,7 @@ from ingest.errors import BrokerUnavailableError, ConfigError, FileError
 from ingest.load_state import LoadState, Progress, load_state, resume
 from ingest.log_writer import LogWriter
 from ingest.order_ids import OrderIds, clock_ms
+from ingest.pace import Pace
 from ingest.retail_file import RetailFile
 from ingest.retail_rows import is_service
 from ingest.sender import Sender
@@ -140,14 +141,14 @@ class _Run:
             self._state.save(progress)
             failpoints.reach("load.opened")
         sender = Sender(self._writer, self._bind, file.name, progress.rows_done, clock_ms)
-        pace = _Pace(self._wish.rate)
+        pace = Pace(self._wish.rate)
         returns: list[PlannedReturn] = []
         for chunk in _planned(file, survey, self._wish, counts, progress.rows_done, returns):
             sender.send_chunk(chunk)
             failpoints.reach("load.chunk-sent")
             self._save_now_and_then(progress, sender.acknowledged.rows)
             self._listen("sending", chunk.last_row, survey.rows)
-            pace.wait(chunk.last_row - progress.rows_done, sender)
+            pace.wait(chunk.last_row - progress.rows_done, sender.check)
         self._flush(sender)
         if file.digest != progress.digest:
             raise FileError(f"{file.path} changed while it was being loaded: put back what it was, then run the same command again")
@@ -203,19 +204,6 @@ class _Run:
         sender.check()
         if left:
             raise BrokerUnavailableError(f"{left:,} records are not acknowledged by {self._config.kafka}: run the same command again")
-
-
-class _Pace:
-    """Holds a load to `rate` rows per second."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._rate = rate
-        self._began = time.monotonic()
-
-    def wait(self, rows: int, sender: Sender) -> None:
-        while self._rate and (early := self._began + rows / self._rate - time.monotonic()) > 0:
-            sender.check()
-            time.sleep(min(early, 0.1))
 
 
 def _planned(file: RetailFile, survey: Survey, wish: Wish, counts: Counts, start: int, returns: list[PlannedReturn]) -> Iterator[Chunk]:

@@ -53,7 +53,7 @@ class RetailFile:
         try:
             with self.path.open("rb") as stored:
                 self._bytes, self._position = self.path.stat().st_size, _teller(stored)
-                yield from self._rows(_plain(stored))
+                yield from self._rows(plain(stored))
         except (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
             raise FileError(f"{self.path}: the compressed data are cut short or damaged ({error}): get the file again") from error
         except OSError as error:
@@ -95,7 +95,8 @@ class _Lines:
         self._back.extend(reversed(lines))
 
 
-def _plain(stored: BinaryIO) -> BinaryIO:
+def plain(stored: BinaryIO) -> BinaryIO:
+    """Return what is in a file, unpacked where it is .xz or .gz by its first bytes."""
     magic = stored.read(len(_XZ))
     stored.seek(0)
     if magic == _XZ:

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -74,7 +74,7 @@ def load(*, file: Path, opening_stock: Decimal | None, rate: float | None, dry: 
     """
     try:
         wish = Wish(file, source, opening_stock, rate, resend)
-        with _ended_politely():
+        with ended_politely():
             report = _run(wish, dry)
     except (FileError, ConfigError) as error:
         raise InputError(str(error)) from error
@@ -87,7 +87,7 @@ def load(*, file: Path, opening_stock: Decimal | None, rate: float | None, dry: 
 
 
 @contextmanager
-def _ended_politely() -> Iterator[None]:
+def ended_politely() -> Iterator[None]:
     """Take SIGTERM as Ctrl-C is taken: say that nothing is lost and how to go on."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -98,21 +98,28 @@ def _ended_politely() -> Iterator[None]:
 
 def _run(wish: Wish, dry: bool) -> Report:
     console = Console(stderr=True)
+    with bar_of(console) as progress:
+        bars = Bars(progress, console, _PHASES)
+        return dry_run(wish, bars) if dry else load_file(servers, wish, bars)
+
+
+def bar_of(console: Console) -> Progress:
+    """Return a progress bar with time passed and left; nothing without a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bars = _Bars(progress, console)
-        return dry_run(wish, bars) if dry else load_file(_config, wish, bars)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-def _config() -> IngestConfig:
+def servers() -> IngestConfig:
+    """Return where the brokers and the database are."""
     at = endpoints()
     return IngestConfig(at.kafka, at.mysql, topic_prefix(os.environ))
 
 
-class _Bars:
-    """One bar per phase; without a terminal, one line per phase and tenth."""
+class Bars:
+    """One bar per phase, described in `phases`; without a terminal, one line per phase and tenth."""
 
-    def __init__(self, progress: Progress, console: Console) -> None:
+    def __init__(self, progress: Progress, console: Console, phases: Mapping[str, str]) -> None:
+        self._phases = phases
         self._progress = progress
         self._console = console
         self._tasks: dict[str, TaskID] = {}
@@ -120,12 +127,12 @@ class _Bars:
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         if phase not in self._tasks:
-            self._tasks[phase] = self._progress.add_task(_PHASES[phase], total=total)
+            self._tasks[phase] = self._progress.add_task(self._phases[phase], total=total)
         self._progress.update(self._tasks[phase], completed=done, total=total)
         tenth = 10 * done // max(total, 1)
         if self._progress.disable and tenth > self._tenths.get(phase, -1):
             self._tenths[phase] = tenth
-            self._console.print(f"{_PHASES[phase]}: {done:,} of {total:,}", highlight=False)
+            self._console.print(f"{self._phases[phase]}: {done:,} of {total:,}", highlight=False)
 
 
 def _print(report: Report, dry: bool, as_json: bool) -> None:

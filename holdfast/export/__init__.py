@@ -1,0 +1,1 @@
+"""Outcomes of a window out of the log, as files for analysts."""
