@@ -74,21 +74,20 @@ def in_command(*, where: str, map_path: Path, mode: str, rate: float | None, dry
 @click.option("--from", "start", type=Time(), required=True, help="Orders decided from this time on (2026-11-24T09:30, UTC unless it says otherwise).")
 @click.option("--to", "end", type=Time(), required=True, help="... and before this time.")
 @click.option("--format", "kind", type=click.Choice(tuple(FORMATS)), default="parquet", show_default=True)
-@click.option(
-    "--table", type=click.Choice(tuple(TABLES)), default="lines", show_default=True, help="A row for each line with its order's columns, or for each order."
-)
+@click.option("--table", type=click.Choice(tuple(TABLES)), default="lines", show_default=True, help="A row for each line, or order.")
 @click.option(
     "--out",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="The file; it appears once it is whole, and replaces one that is there.",
+    help="The file; there once it is whole.",
 )
 @click.option("--json", "as_json", is_flag=True, help='Print {"orders", "lines", "rows", "from", "to", "file", "bytes", "seconds"}.')
 def out_command(*, start: int, end: int, kind: str, table: str, path: Path, as_json: bool) -> None:
     """Write the orders decided in a window, each as the log has it now, into a file for analysts.
 
-    Reads Kafka alone and disturbs nobody. Money is in minor units. Needs HOLDFAST_KAFKA, or a running stack.
+    A row of the table `lines` has its order's columns, too. A file that is there is replaced once the new one is whole. Reads Kafka alone
+    and disturbs nobody. Money is in minor units. Needs HOLDFAST_KAFKA, or a running stack.
     """
     if start >= end:
         raise click.UsageError("--from must be before --to")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,21 +61,21 @@ class ParquetRows:
             raise ExportError("Parquet needs pyarrow: pip install 'holdfast[parquet]'") from error
         kinds = {"imported": pyarrow.bool_(), **dict.fromkeys(TIMES, pyarrow.timestamp("ms", "UTC")), **dict.fromkeys(TEXTS, pyarrow.string())}
         self._schema = pyarrow.schema([(name, kinds.get(name, pyarrow.int64())) for name in columns])
-        self._arrays = lambda rows: [pyarrow.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)]
-        self._batch = pyarrow.record_batch
+        self._pyarrow: Any = pyarrow
         self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
 
     def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write rows as one row group."""
         if rows:
-            self._writer.write_batch(self._batch(self._arrays(rows), schema=self._schema))
+            arrays = [self._pyarrow.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)]
+            self._writer.write_batch(self._pyarrow.record_batch(arrays, schema=self._schema))
 
     def close(self) -> None:
         """Write the footer."""
         self._writer.close()
 
 
-FORMATS = {"csv": CsvRows, "parquet": ParquetRows}
+FORMATS: dict[str, Callable[[Path, Sequence[str]], Rows]] = {"csv": CsvRows, "parquet": ParquetRows}
 
 
 @contextmanager

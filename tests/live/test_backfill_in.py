@@ -178,6 +178,27 @@ def _restock(shop: Pipeline, product: str) -> None:
     shop.drain()
 
 
+def test_outcomes_of_a_window_are_what_mysql_has(shop: Pipeline) -> None:
+    """Decided orders were decided when they were decided there; what is written agrees with the tables line by line."""
+    ids = _bound(shop, "csv")
+    path = shop.folder / "out.parquet"
+    command = [sys.executable, "-m", "holdfast", "backfill", "out", "--from", "2010-12-01T08:26", "--to", "2010-12-01T08:27", "--out", str(path), "--json"]
+    done = subprocess.run(command, env=shop.environment(), capture_output=True, text=True, check=True)
+    table = parquet.read_table(path).to_pylist()
+    assert json.loads(done.stdout)["rows"] == len(table)
+    assert {row["imported"] for row in table} == {True}
+    assert shop.mysql
+    with stack.connect(shop.mysql) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT o.order_id, o.status, o.amount, l.line, l.product_id, l.quantity, l.status, l.returned FROM {views.ORDERS} o"
+            f" JOIN {views.ORDER_LINES} l USING (order_id) WHERE decided_at = '2010-12-01 08:26:00' ORDER BY 1, 4"
+        )
+        kept = cursor.fetchall()
+    names = ("order_id", "status", "amount", "line", "product_id", "quantity", "line_status", "returned")
+    assert sorted(tuple(row[name] for name in names) for row in table) == [tuple(row) for row in kept]
+    assert set(ids.values()) <= {row["order_id"] for row in table}
+
+
 def test_what_cannot_be_used_is_told_and_nothing_is_sent(shop: Pipeline) -> None:
     environment = os.environ.copy()
     for flags, said in ((["--rate", "0"], "rate"), (["--as", "gone"], "gone"), ([], "missing")):

@@ -52,11 +52,16 @@ def test_a_window_has_its_first_moment_and_not_its_last() -> None:
 def test_a_run_that_ends_on_the_way_leaves_what_was_there(kind: str, tmp_path: Path) -> None:
     _write(tmp_path / "out", kind, "orders")
     before = (tmp_path / "out").read_bytes()
-    with pytest.raises(KeyboardInterrupt), written(tmp_path / "out", kind, TABLES["orders"]) as out:
-        out.write(_rows("orders"))
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _break_off(tmp_path / "out", kind)
     assert (tmp_path / "out").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def _break_off(path: Path, kind: str) -> None:
+    with written(path, kind, TABLES["orders"]) as out:
+        out.write(_rows("orders"))
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("kind", FORMATS)
