@@ -109,12 +109,18 @@ class StockCommandKind(IntEnum):
     RELEASE = 10
     SHIP = 11
     RETURN = 12
+    # From `holdfast reconcile` alone, in columnar records, with an ID.
+    REHOLD = 13
 
 
 class OrderCommandKind(IntEnum):
+    """The first three are OrderCommand's enum symbols."""
+
     CANCEL = 0
     SHIP = 1
     RETURN = 2
+    # From `holdfast reconcile` alone, in columnar records; it is never refused.
+    RESTATE = 10
 
 
 class OrderStatus(IntEnum):

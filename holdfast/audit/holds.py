@@ -92,6 +92,8 @@ class Holds:
         units = m["product_id"][item], m["quantity"][item]
         if kind == StockCommandKind.RETURN:
             self._give_back(number, units, item)
+        elif kind == StockCommandKind.REHOLD:
+            self._hold_again(number, units, item)
         elif number == MISSING or not self._was_held(number, units):
             self._complain_of_move("resolved_without_hold", item, "no such units were held for that line")
         else:
@@ -100,6 +102,15 @@ class Holds:
                 self.odd_released[number].append(units)
             if self.released[number] + self.shipped[number] > self.holds[number]:
                 self._complain_of_move("resolved_twice", item, f"it had {self.holds[number]} holds")
+
+    def _hold_again(self, number: int, units: Units, item: int) -> None:
+        """Take back a release: only units that the line held and does no longer."""
+        if number == MISSING or not self.released[number] or not self._was_held(number, units):
+            self._complain_of_move("resolved_without_hold", item, "no such units of that line were released")
+            return
+        self.released[number] -= 1
+        if number in self.odd and units in self.odd_released[number]:
+            self.odd_released[number].remove(units)
 
     def _was_held(self, number: int, units: Units) -> bool:
         return units in self.odd[number] if number in self.odd else units == self._units(self.hold[number])

@@ -21,12 +21,14 @@ _TRACKED: Final[dict[int, Numbers]] = {
     StockCommandKind.RELEASE: (1, -1, 0, 0, 0, 0),
     StockCommandKind.SHIP: (0, -1, 1, 0, 0, 0),
     StockCommandKind.RETURN: (1, 0, 0, 0, 0, 1),
+    StockCommandKind.REHOLD: (-1, 1, 0, 0, 0, 0),
 }
 _UNTRACKED: Final[dict[int, Numbers]] = {
     **_TRACKED,
     HOLD: (0, 1, 0, 1, 0, 0),
     StockCommandKind.RELEASE: (0, -1, 0, 0, 1, 0),
     StockCommandKind.RETURN: (0, 0, 0, 0, 1, 1),
+    StockCommandKind.REHOLD: (0, 1, 0, 1, 0, 0),
 }
 
 

@@ -16,6 +16,7 @@ def check_order_command(kind: int, command_id: str, order_id: int, line: int, qu
         (line >= 0, f"a line number is over 0, or 0 for every line, not {line}"),
         (quantity >= 0, f"a quantity is over 0, or 0 for all that is left, not {quantity}"),
         (kind != OrderCommandKind.CANCEL or line == 0, f"CANCEL is for the whole order, not for line {line}"),
+        (kind != OrderCommandKind.RESTATE or (line == 0 and quantity == 0), "RESTATE is for the whole order, without line and quantity"),
         (kind != OrderCommandKind.RETURN or line > 0 or quantity == 0, f"RETURN of {quantity} units must name their line"),
     )
     return next((detail for is_fine, detail in checks if not is_fine), None)
@@ -91,6 +92,12 @@ def _put_back(order: Order, number: int, line: Line, units: int) -> MoveStock:
     if line.left == 0:
         line.status = LineStatus.RETURNED
     return MoveStock(StockCommandKind.RETURN, order.order_id, number, line.product_id, units)
+
+
+def restate(order: Order, command: OrderCommand) -> list[Effect]:
+    """Decided, RESTATE: say it once more as it stands, as a version of its own, for whoever lost the last one."""
+    remember(order, command)
+    return [Publish(OutcomeChange.AMENDED)]
 
 
 def unknown_order(_: Order, command: OrderCommand) -> list[Effect]:

@@ -103,6 +103,7 @@ class EventKind(IntEnum):
     RETURN = 8
     DEADLINE = 9
     IMPORT = 10
+    RESTATE = 11
 
 
 class MoveStock(NamedTuple):
@@ -161,6 +162,7 @@ _OF_COMMAND: Final[dict[int, EventKind]] = {
     OrderCommandKind.CANCEL: EventKind.CANCEL,
     OrderCommandKind.SHIP: EventKind.SHIP,
     OrderCommandKind.RETURN: EventKind.RETURN,
+    OrderCommandKind.RESTATE: EventKind.RESTATE,
 }
 _OF_PAYMENT: Final[dict[tuple[int, int], EventKind]] = {
     (PaymentKind.CHARGE, PaymentResult.PAID): EventKind.PAID,

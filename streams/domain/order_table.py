@@ -12,6 +12,7 @@ from streams.domain.order_commands import (
     is_decided,
     not_confirmed,
     not_shipped,
+    restate,
     ship,
     take_back,
     unknown_order,
@@ -62,7 +63,15 @@ _ROWS: Final[dict[State, tuple[Handler, ...]]] = {
 _IMPORT: Final[dict[State, Handler]] = {State.UNKNOWN: take_over, State.CANCEL_PENDING: take_over_cancelled, State.IMPORTED: taken_over}
 """The column IMPORT; in every other state an imported order comes too late."""
 
+_DECIDED: Final = frozenset(_ROWS) - {State.UNKNOWN, State.CANCEL_PENDING, State.RESERVING, State.PAYING, State.IMPORTED}
+
+
+def _whole(state: State, row: tuple[Handler, ...]) -> tuple[Handler, ...]:
+    """Return a row with the columns IMPORT and RESTATE; an order that is not decided, or not here, has nothing to say again."""
+    return (*row, _IMPORT.get(state, in_the_way), restate if state in _DECIDED else nothing)
+
+
 TABLE: Final[dict[tuple[State, EventKind], Handler]] = {
-    (state, kind): handler for state, row in _ROWS.items() for kind, handler in zip(EventKind, (*row, _IMPORT.get(state, in_the_way)), strict=True)
+    (state, kind): handler for state, row in _ROWS.items() for kind, handler in zip(EventKind, _whole(state, row), strict=True)
 }
 """Total: every state and every kind of event has its handler."""

@@ -201,6 +201,16 @@ def _return(product: Product, command: Command, _: int) -> Decision:
     return Decision(_YES, Change(written_off=units, returned=units))
 
 
+def _hold_again(product: Product, command: Command, _: int) -> Decision:
+    """Take units for a line that holds them and of which the product's row does not know."""
+    units = command.quantity
+    if not product.tracked:
+        return Decision(_YES, Change(received=units, reserved=units))
+    if units > product.available:
+        return Decision(Refusal.INSUFFICIENT_STOCK, None)
+    return Decision(_YES, Change(available=-units, reserved=units))
+
+
 _DECIDERS: Final[dict[int, Callable[[Product, Command, int], Decision]]] = {
     StockCommandKind.RESTOCK: _receive,
     StockCommandKind.FOUND: _receive,
@@ -213,6 +223,7 @@ _DECIDERS: Final[dict[int, Callable[[Product, Command, int], Decision]]] = {
     StockCommandKind.RELEASE: _release,
     StockCommandKind.SHIP: _ship,
     StockCommandKind.RETURN: _return,
+    StockCommandKind.REHOLD: _hold_again,
 }
 
 

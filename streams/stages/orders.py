@@ -191,8 +191,7 @@ class _OrdersBatch:
 
     def _forward(self, home: int, command: OrderCommand) -> None:
         """Send a command that a foreign partitioner put here to its order's own partition."""
-        value = {**command._asdict(), "kind": OrderCommandKind(command.kind).name, "issued_at": self.now}
-        self.outcomes.append(Write(ORDER_COMMANDS, home, b"%d" % command.order_id, codec.encode("OrderCommand", value)))
+        self.outcomes.append(Write(ORDER_COMMANDS, home, b"%d" % command.order_id, self._alone(command)))
 
     def _alone(self, event: Event) -> bytes | None:
         """Return one item of a columnar record as a record of its own; None for what is kept with its whole record."""

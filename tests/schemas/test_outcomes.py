@@ -28,7 +28,7 @@ def _enums(schema: Any) -> dict[str, list[str]]:
 
 SYMBOLS = {
     "StockCommandKind": [kind.name for kind in StockCommandKind if kind < StockCommandKind.RELEASE],
-    "OrderCommandKind": [kind.name for kind in OrderCommandKind],
+    "OrderCommandKind": [kind.name for kind in OrderCommandKind if kind < OrderCommandKind.RESTATE],
     "OrderStatus": [status.name for status in OrderStatus if OrderStatus.CONFIRMED <= status <= OrderStatus.RETURNED],
     "LineStatus": [status.name for status in LineStatus],
     "OutcomeChange": [change.name for change in OutcomeChange],

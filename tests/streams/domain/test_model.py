@@ -59,7 +59,9 @@ CLOSED = {
     (State.PAYING, EventKind.REFUNDED),
     *((state, EventKind.REFUND_DECLINED) for state in State),  # the sandbox gives back what it took
     (State.UNKNOWN, EventKind.DEADLINE),  # a row that is not there has none
-    *((state, kind) for state, kind in TABLE if state is State.IMPORTED or kind is EventKind.IMPORT),  # nothing is imported here; tests/flow has that
+    *(
+        (state, kind) for state, kind in TABLE if state is State.IMPORTED or kind in {EventKind.IMPORT, EventKind.RESTATE}
+    ),  # nothing is imported here; tests/flow has that
     *((State.RETURNED, kind) for kind in (EventKind.PAID, EventKind.REFUSED)),  # heard after the goods went and came back: too seldom
 }
 """Cells of the transition table that no history of a whole Holdfast enters; test_order_table.py has them."""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from schemas.outcomes import DECISIONS, OrderStatus, PaymentResult
+from schemas.outcomes import DECISIONS, OrderCommandKind, OrderStatus, PaymentResult
 from streams.domain.order import TABLE, EventKind
 from streams.domain.order_lines import refused_twice
 from streams.domain.order_money import paid_twice
 from streams.domain.order_table import nothing
-from tests.streams.domain.events import TIME_UP, Saga, cancel, declined, give_back, imported, line, paid, refund, refused, ship
+from tests.streams.domain.events import TIME_UP, Saga, cancel, command, declined, give_back, imported, line, paid, refund, refused, ship
 
 DOC = Path(__file__).parents[3] / "docs" / "outcomes.md"
 BOTH = (line(1), line(2))
@@ -42,6 +42,7 @@ EVENTS = {
     "RETURN": give_back(),
     "deadline": TIME_UP,
     "import": imported(),
+    "RESTATE": command(OrderCommandKind.RESTATE),
 }
 _ENDED = {
     "declined": "",
@@ -52,9 +53,19 @@ _ENDED = {
     "RETURN": "NO:NOT_SHIPPED",
     "deadline": "",
     "import": "DEAD:CONFLICTING_ORDER",
+    "RESTATE": "AMENDED",
 }
-_PAID = {"import": "DEAD:CONFLICTING_ORDER", "held": "RELEASE:2x2", "refused": "", "paid": "", "declined": "", "CANCEL": "NO:ALREADY_DECIDED", "deadline": ""}
-_EARLY = {"declined": "", "refunded": "", "refund declined": ""}
+_PAID = {
+    "RESTATE": "AMENDED",
+    "import": "DEAD:CONFLICTING_ORDER",
+    "held": "RELEASE:2x2",
+    "refused": "",
+    "paid": "",
+    "declined": "",
+    "CANCEL": "NO:ALREADY_DECIDED",
+    "deadline": "",
+}
+_EARLY = {"RESTATE": "", "declined": "", "refunded": "", "refund declined": ""}
 _LATE = {"held": "RELEASE:2x2 AMENDED", "refused": "AMENDED", "paid": "REFUND:1.1=30 AMENDED"}
 CELLS: dict[str, dict[str, str]] = {
     "UNKNOWN": {
