@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -124,10 +124,7 @@ class _Run:
         sender.of(self._map.source, decided=self._wish.decided)
         size = CHUNK_ROWS if self._wish.rate is None else max(1, min(CHUNK_ROWS, int(self._wish.rate / 10)))
         pace, chunk, last = Pace(self._wish.rate), list[Piece](), Piece(0, "", None, [])
-        for last in Orders(self._map, report.counts, decided=self._wish.decided).pieces(source.rows()):
-            if last.last_row <= progress.rows_done:
-                _check_same(last, progress, self._map.source)
-                continue
+        for last in _unsent(Orders(self._map, report.counts, decided=self._wish.decided).pieces(source.rows()), progress, self._map.source):
             chunk.append(last)
             if last.last_row - (self._boundaries[-1][0] if self._boundaries else progress.rows_done) >= size:
                 self._send(sender, chunk, progress)
@@ -166,11 +163,18 @@ class _Run:
             raise BrokerUnavailableError(f"{left:,} records are not acknowledged by {self._config.kafka}: run the same command again")
 
 
-def _check_same(piece: Piece, progress: Progress, source: str) -> None:
-    if piece.last_row == progress.rows_done and piece.digest != progress.digest:
-        raise LoadError(
-            f"the first {progress.rows_done:,} rows of source {source!r} are not those that were sent before: put back what it was, or name it anew"
-        )
+def _unsent(pieces: Iterator[Piece], progress: Progress, source: str) -> Iterator[Piece]:
+    """Yield what was not sent before; raises LoadError where what was sent is not how the source begins."""
+    is_same = progress.rows_done == 0
+    for piece in pieces:
+        is_same = is_same or (piece.last_row, piece.digest) == (progress.rows_done, progress.digest)
+        if piece.last_row > progress.rows_done and is_same:
+            yield piece
+        elif piece.last_row >= progress.rows_done and not is_same:
+            break
+    if not is_same:
+        what = f"the first {progress.rows_done:,} rows of source {source!r} are not those that were sent before"
+        raise LoadError(f"{what}: put back what it was, or name it anew")
 
 
 class HistorySender(Sender):
