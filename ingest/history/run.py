@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -153,8 +153,9 @@ class _Run:
         if done is not None:
             self._state.save(replace(progress, rows_done=done[0], digest=done[1]))
 
-    def _bind(self, names: set[str]) -> dict[str, int]:
-        return self._state.bind(sorted(names), self._ids.take) if names else {}
+    def _bind(self, homes: Mapping[str, int]) -> dict[str, int]:
+        partitions = self._writer.partitions(ORDERS) if homes else 0
+        return self._state.bind(sorted(homes), lambda names: self._ids.take_for([homes[name] for name in names], partitions)) if homes else {}
 
     def _flush(self, sender: HistorySender) -> None:
         left = self._writer.flush()
@@ -189,7 +190,7 @@ class HistorySender(Sender):
         """Queue everything of a chunk; raises PublishError."""
         pending = self.acknowledged.open(pieces[-1].last_row)
         orders = [piece.order for piece in pieces if piece.order]
-        ids = self._bind({order.header.external_id for order in orders if not order.header.order_id})
+        ids = self._bind(_homes(orders, self._writer.partitions(ORDERS)))
         numbered = [(order.header.order_id or ids[order.header.external_id], order) for order in orders]
         if self._decided:
             self._send_decided(numbered, pending)
@@ -207,6 +208,11 @@ class HistorySender(Sender):
         for order_id, order in numbered:
             value = encode("ImportedOrder", imported(order, order_id, self._source, now, ACTOR))
             self._send(ORDER_COMMANDS, order_partition(order_id, count), b"%d" % order_id, value, pending)
+
+
+def _homes(orders: Iterable[HistoryOrder], partitions: int) -> dict[str, int]:
+    """Return the partition on which each order that gets an ID of ours should lie: its first product's."""
+    return {o.header.external_id: product_partition(o.lines[0].product_id, partitions) for o in orders if not o.header.order_id}
 
 
 def _items(order_id: int, order: HistoryOrder) -> list[LineItem]:

@@ -191,7 +191,10 @@ class _OrdersBatch:
 
     def _forward(self, home: int, command: OrderCommand) -> None:
         """Send a command that a foreign partitioner put here to its order's own partition."""
-        self.outcomes.append(Write(ORDER_COMMANDS, home, b"%d" % command.order_id, self._alone(command)))
+        value = self._alone(command)
+        if command.kind != OrderCommandKind.RESTATE:
+            value = codec.encode("OrderCommand", {**command._asdict(), "kind": OrderCommandKind(command.kind).name, "issued_at": self.now})
+        self.outcomes.append(Write(ORDER_COMMANDS, home, b"%d" % command.order_id, value))
 
     def _alone(self, event: Event) -> bytes | None:
         """Return one item of a columnar record as a record of its own; None for what is kept with its whole record."""
