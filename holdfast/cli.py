@@ -32,6 +32,7 @@ COMMANDS = {
     "dead-letters": "dead_letters",
     "history": "history",
     "audit": "audit",
+    "reconcile": "reconcile",
     "watch": "watch",
     "demo": "demo",
 }

@@ -127,6 +127,8 @@ class OrderCommands:
                 continue
             if kind == OrderCommandKind.CANCEL and refused:
                 continue  # repeats of a CANCEL that is kept for an order to come get one answer: the refusal when it is forgotten
+            if kind == OrderCommandKind.RESTATE:
+                continue  # of an order that is not decided it changes nothing, and it is never refused
             status = self.outcomes.status(order_id)
             if (kind == OrderCommandKind.CANCEL and status != "CANCELLED") or not status:
                 self._complain("order_command_unanswered", items[0], f"its order is {status or 'undecided or unknown'}")

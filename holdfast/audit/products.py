@@ -194,7 +194,7 @@ class Products:
             self._complain("command_refused_unjustly", Said.REFUSED_MOVE, item, f"{refusal_name(refusal)}: {_described(self._shelf.numbers)}")
 
     def _is_just(self, kind: int, refusal: int, item: int) -> bool:
-        if kind == StockCommandKind.WRITE_OFF:
+        if kind in (StockCommandKind.WRITE_OFF, StockCommandKind.REHOLD):
             return refusal == Refusal.INSUFFICIENT_STOCK and self.log.movements["quantity"][item] > self._shelf.numbers[0]
         if kind in (StockCommandKind.TRACK, StockCommandKind.UNTRACK):
             return refusal == Refusal.ALREADY_DECIDED and self._shelf.numbers[1] > 0
