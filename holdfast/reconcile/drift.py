@@ -14,8 +14,9 @@ from holdfast.audit.outcomes import KEPT, Outcomes
 from holdfast.audit.report import Report, Violation
 from holdfast.audit.stores import Stores
 from holdfast.audit.table import MISSING
+from holdfast.audit.wire import UndecodableError
 from holdfast.reconcile.mends import Mend, rehold, release, restate_order, restate_product
-from schemas import views
+from schemas import topics, views
 
 BY_HAND: Final = "no command mends this: look at `holdfast history`, and docs/runbook.md"
 AHEAD: Final = "the store has what the log never said, or a later version of it: rebuild it (`holdfast replay stores`)"
@@ -33,6 +34,13 @@ _STORES: Final = frozenset(
 )
 _COVERED: Final = frozenset({"reserved_differs", "confirmed_without_hold", "line_differs"})
 """Where a line of the same product or order has its own mend, these are its consequences."""
+
+
+_AWAITED: Final = {
+    **dict.fromkeys(("undecided", "order_command_unanswered"), topics.ORDER_STATE.name),
+    "payment_unanswered": topics.PAYMENT_STATE.name,
+}
+"""Kind -> the changelog whose row says whether it may still come."""
 
 
 class Drift(NamedTuple):
@@ -57,13 +65,13 @@ class Drift(NamedTuple):
         return {**said, "detail": self.detail, "commands": [mend.document() for mend in self.mends], "advice": self.advice}
 
 
-def drifts(log: Log, stores: Stores | None) -> list[Drift]:
-    """Return everything that does not agree, as if nothing were under way."""
+def drifts(log: Log, stores: Stores | None, now: int) -> list[Drift]:
+    """Return everything that does not agree at `now` (ms), as if nothing were under way but what has a deadline or is asked again."""
     report = check(log, stores)
     finder = _Finder(log, stores)
     lines = list(finder.unheld())
     mended = {(mend.product_id, mend.order_id) for drift in lines for mend in drift.mends}
-    found = [finder.drift(violation) for violation in report.violations]
+    found = [finder.drift(violation) for violation in report.violations if not finder.is_awaited(violation, now)]
     mended |= {(mend.product_id, mend.order_id) for drift in found for mend in drift.mends if mend.kind in {"RELEASE", "REHOLD"}}
     return [*lines, *(drift for drift in found if not _is_covered(drift, mended))]
 
@@ -87,6 +95,16 @@ class _Finder:
         self.holds.check({})
         levels = log.levels
         self.levels = {product: item for item, product in enumerate(levels["product_id"])}
+
+    def is_awaited(self, violation: Violation, now: int) -> bool:
+        """Say whether an order may still have its answer by its deadline, or a payment when the provider says so."""
+        topic, key = _AWAITED.get(violation.kind), b"%d" % int(violation.ids.get("order_id", 0))
+        row = self.log.rows[topic].get(key) if topic else None
+        try:
+            fields = row.fields() if row else {}
+        except UndecodableError:
+            return False
+        return bool(fields.get("deadline", 0) > now or fields.get("pending"))
 
     def drift(self, violation: Violation) -> Drift:
         """Return a violation with what mends it."""

@@ -28,7 +28,7 @@ def flow() -> Flow:
 
 
 def _found(flow: Flow) -> list[Drift]:
-    return drifts(flow.log.for_audit(), None)
+    return drifts(flow.log.for_audit(), None, flow.now)
 
 
 def _apply(flow: Flow, mends: list[Mend]) -> None:
@@ -124,6 +124,19 @@ def test_one_that_strayed_to_another_partition_comes_home(flow: Flow) -> None:
     flow.assert_clean()
 
 
+def test_an_order_that_may_still_be_answered_is_no_drift(flow: Flow) -> None:
+    """It waits for its second line until its deadline, another for its payment; behind the deadline it is one."""
+    line = flow.order(5, ("A", 1))[0]
+    flow.send_line({**line, "order_id": 6, "line_count": 2})
+    flow.command("CANCEL", 7)
+    flow.run()
+    assert _found(flow) == []
+    flow.wait()
+    assert {(drift.kind, drift.ids["order_id"]) for drift in _found(flow)} == {("undecided", 6), ("order_command_unanswered", 7)}
+    flow.settle()
+    assert _found(flow) == []
+
+
 STORES = [corruption for corruption in CORRUPTIONS if corruption.kind.startswith(("store_row", "cache"))]
 
 
@@ -132,7 +145,7 @@ def test_every_fault_of_a_store_is_named_with_what_to_do(corruption: Corruption)
     shop = correct_shop()
     contents = StoreContents(shop)
     corruption.sow(shop, contents)
-    found = drifts(shop.log(), contents.stores())
+    found = drifts(shop.log(), contents.stores(), 0)
     assert corruption.kind in {drift.kind for drift in found}
     for drift in found:
         assert drift.mends or drift.advice == AHEAD
@@ -145,7 +158,7 @@ def test_what_no_command_mends_says_so(corruption: Corruption) -> None:
     shop = correct_shop()
     contents = StoreContents(shop)
     corruption.sow(shop, contents)
-    for drift in drifts(shop.log(), contents.stores()):
+    for drift in drifts(shop.log(), contents.stores(), 0):
         assert drift.mends or drift.advice
         assert drift.document()["commands"] or drift.advice
     assert BY_HAND
