@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Counts:
-    """rows = lines + skipped + dead_letters. `errors`: the first dead letters, with row and reason."""
+    """rows = lines + skipped + dead_letters. `errors`: the first orders that are not taken, by their first row, with the reason."""
 
     rows: int = 0
     orders: int = 0
@@ -52,7 +52,8 @@ class Counts:
         if piece.order:
             self.orders += 1
             self.lines += len(piece.order.lines)
-        self.errors += [f"row {dead.row}: {dead.detail}" for dead in piece.dead[: FIRST_ERRORS - len(self.errors)]]
+        if piece.dead and len(self.errors) < FIRST_ERRORS:
+            self.errors.append(f"row {piece.dead[0].row}: {piece.dead[0].detail}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts by name."""
@@ -122,14 +123,18 @@ class Orders:
             return f"rows of order {name!r} stand apart: sort the source by order"
         self._seen.add(key)
         lines = [row.line for row in group if row.line]
-        other = next((row for row in group if row.line and row.line.header != lines[0].header), None)
+        other = next((row for row in group if row.line and _difference(lines[0].header, row.line.header)), None)
         if other is not None and other.line:
             return f"row {other.number} of order {name!r} says another {_difference(lines[0].header, other.line.header)} than row {group[0].number}"
         return _impossible(lines, decided=self._decided)
 
 
+_TIMES: Final = frozenset({"placed_at", "decided_at", "changed_at"})
+"""Of these the first row's count: many systems write down when each line was entered."""
+
+
 def _difference(one: Header, other: Header) -> str:
-    return next((n for n, a, b in zip(Header._fields, one, other, strict=True) if a != b), "")
+    return next((n for n, a, b in zip(Header._fields, one, other, strict=True) if a != b and n not in _TIMES), "")
 
 
 def _impossible(lines: list[HistoryLine], *, decided: bool) -> str:

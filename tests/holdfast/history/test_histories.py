@@ -8,8 +8,11 @@ import pytest
 
 from holdfast.history.orders import READ, Event, Place, events, marks_of
 from holdfast.history.products import Answers, Movement
+from holdfast.reconcile.mends import Mend
 from schemas import codec, topics
+from schemas.partitions import order_partition
 from tests.flow.shop import A, B
+from tests.support.examples import example
 from tests.support.flow import Flow
 
 MANY = 2**40 + 77
@@ -114,6 +117,20 @@ def test_another_order_s_are_not_among_them(shop: Flow) -> None:
     said = [event.what for event in order_events(shop, 2)]
     assert sorted(said) == ["DECIDED: REJECTED", "line placed", "line refused: INSUFFICIENT_STOCK"]
     assert order_events(shop, 3) == []
+
+
+def test_an_imported_order_says_from_where_and_by_whom(shop: Flow) -> None:
+    """And what `holdfast reconcile` had said again."""
+    imported = {**example("ImportedOrder"), "order_id": 536365}
+    home = order_partition(536365, shop.partitions)
+    shop.log.append(topics.ORDER_COMMANDS, home, None, codec.encode("ImportedOrder", imported))
+    again = Mend("reconcile:order:1:1", "RESTATE", order_id=MANY)
+    shop.log.append(again.topic, again.partition(shop.partitions), None, again.record(shop.now))
+    shop.run()
+    first, second = order_events(shop, 536365)
+    assert (first.what, first.actor, first.detail["source"], first.detail["external_id"]) == ("import: SHIPPED", "backfill", "old-shop", "536365")
+    assert second.what == "IMPORTED: SHIPPED"
+    assert ("command: RESTATE", "reconcile") in [(event.what, event.actor) for event in order_events(shop, MANY)]
 
 
 @pytest.mark.parametrize("order_id", [1, 63, 64, 8191, 8192, 2**40 + 77, 2**63 - 1])

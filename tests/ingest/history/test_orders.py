@@ -161,6 +161,12 @@ def test_an_order_that_cannot_be_taken_is_dead_with_all_its_rows(rows: list[dict
     assert counts.errors[0] == f"row 2: {dead[0].detail}"
 
 
+def test_the_first_row_says_when() -> None:
+    pieces, counts = _pieces(_map(), row(), row(sku="cup", placed="01.12.2010 09:27"))
+    assert pieces[0].order
+    assert (counts.orders, pieces[0].order.header.placed_at) == (1, PLACED)
+
+
 def test_rows_of_an_order_that_stand_apart_are_not_a_second_order() -> None:
     pieces, counts = _pieces(_map(), row("A1"), row("A2"), row("A1"))
     assert (counts.orders, counts.dead_letters) == (2, 1)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import lzma
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from pyarrow import parquet
 
 from ingest.errors import ConfigError, FileError
 from ingest.history.mapping import Map, read_map
+from ingest.history.orders import Counts, Orders, imported
 from ingest.history.sources import open_source
+from streams.domain import order as saga
 from tests.ingest.history.maps import COLUMNS, MAP, history
 
 ROWS = history(100)
@@ -91,3 +94,14 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path, mapped: Map, monkeypatch:
     with pytest.raises(ConfigError, match="no argument") as error:
         open_source("mysql://u:secret@127.0.0.1/shop", mapped)
     assert "secret" not in str(error.value)
+
+
+def test_the_map_in_data_takes_the_sample() -> None:
+    data = Path(__file__).parents[3] / "data"
+    mapped, counts = read_map(data / "online-retail.map.toml", decided=True), Counts()
+    rows = islice(open_source(str(data / "online-retail-sample.csv.xz"), mapped).rows(), 5_000)
+    orders = [piece.order for piece in Orders(mapped, counts, decided=True).pieces(rows) if piece.order]
+    assert counts.rows == 5_000
+    assert counts.lines > 4_900
+    assert orders[0].header.external_id == "536365"
+    assert all(saga.check_import(saga.import_of(imported(order, 7, "s", 5, "backfill"))) is None for order in orders)
