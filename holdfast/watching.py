@@ -1,6 +1,7 @@
 """What `holdfast watch` sees: how much passes, who is behind, what died."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,8 +13,8 @@ from holdfast.lag import READERS, WAREHOUSE, Lag, LagMeter, Look
 from holdfast.letters.book import Book
 from holdfast.log_tail import LogTail
 from holdfast.tally import Tally, rates
-from schemas.codec import UndecodableError, decode
-from schemas.topics import DEAD_LETTERS, ORDER_OUTCOMES, ORDERS, STOCK_DECISIONS
+from schemas.codec import Decoded, UndecodableError, decode
+from schemas.topics import DEAD_LETTERS, ORDER_OUTCOMES, ORDERS, STOCK_DECISIONS, STOCK_LEVELS
 
 _FROM_BEGINNING = {ORDERS: False, STOCK_DECISIONS: False, ORDER_OUTCOMES: False, DEAD_LETTERS: True}
 """Rates are of now; the open dead letters are shown all, they are few and none may be overlooked."""
@@ -40,12 +41,14 @@ class Sight:
 
 
 class Watcher:
-    """Looks at one pipeline again and again. Needs Kafka alone."""
+    """Looks at one pipeline again and again. Needs Kafka alone. `listen` hears of every record, those of stock.levels as well."""
 
-    def __init__(self, bootstrap: str, prefix: str = "") -> None:
+    def __init__(self, bootstrap: str, prefix: str = "", listen: Callable[[Decoded], None] | None = None) -> None:
+        starts = _FROM_BEGINNING if listen is None else {**_FROM_BEGINNING, STOCK_LEVELS: False}
+        self._listen = listen or (lambda _: None)
         self._warehouse = prefix + WAREHOUSE.group
         self._meter = LagMeter(bootstrap, prefix, (*READERS, WAREHOUSE))
-        self._tail = LogTail(bootstrap, {topic.named(prefix): start for topic, start in _FROM_BEGINNING.items()})
+        self._tail = LogTail(bootstrap, {topic.named(prefix): start for topic, start in starts.items()})
         self._tally = Tally()
         self._letters = Book(with_bytes=False)
         self._letters_are_on = DEAD_LETTERS.named(prefix)
@@ -84,9 +87,12 @@ class Watcher:
             if message.topic() == self._letters_are_on:
                 self._letters.add(int(message.partition() or 0), int(message.offset() or 0), message.value())
             try:
-                self._tally.add(decode(message.value()))
+                record = decode(message.value())
             except UndecodableError:
                 self._tally.unreadable += 1
+                continue
+            self._tally.add(record)
+            self._listen(record)
 
 
 # ---------------------------------------------------------------------- for people

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -48,9 +48,9 @@ ID_LEASE_S: Final = 300.0
 
 
 class Gateway:
-    """What handlers work with. Made and closed in the event loop's thread."""
+    """What handlers work with. Made and closed in the event loop's thread. `more`: routes of whoever starts the gateway."""
 
-    def __init__(self, settings: GatewaySettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, settings: GatewaySettings, loop: asyncio.AbstractEventLoop, more: Sequence[Route] = ()) -> None:
         self.settings = settings
         kafka, prefix = settings.kafka, settings.topic_prefix
         self._writer = LogWriter(kafka, prefix, ack_timeout_s=settings.gateway_ack_timeout, linger_ms=LINGER_MS, full_wait_s=0)
@@ -66,7 +66,7 @@ class Gateway:
         self.throttle = throttle_of(settings)
         self.idempotency = KeptKeys(StoreThread(settings.mysql.get_secret_value(), "order keys"), settings.gateway_claim_lease)
         self.reads: Reads | None = stores_of(settings)
-        self.table = RouteTable(ROUTES if settings.metrics_are_open else map(_closed_metrics, ROUTES))
+        self.table = RouteTable((*(ROUTES if settings.metrics_are_open else map(_closed_metrics, ROUTES)), *more))
         self.documentation = pages.Documentation(self.table.routes)
         self.access = AccessLog(settings.gateway_access_log, loop)
         self.figures = _figures(self.log, self.access)

@@ -16,12 +16,14 @@ def gateway(host: str | None, port: int | None) -> None:
     /openapi.json; every setting, HOLDFAST_GATEWAY_*, in docs/gateway.md. Needs HOLDFAST_KAFKA, HOLDFAST_MYSQL and HOLDFAST_REDIS, or a running
     stack.
     """
+    from holdfast.console.routes import Console
     from ingest.http.config import gateway_settings
     from ingest.http.server import run
 
     addresses = {name: given().get(name) or getattr(endpoints(), name) for name in ("kafka", "mysql", "redis")}
     options = {"gateway_host": host, "gateway_port": None if port is None else str(port)}
     try:
-        run(gateway_settings(**addresses, **{name: value for name, value in options.items() if value is not None}))
+        settings = gateway_settings(**addresses, **{name: value for name, value in options.items() if value is not None})
+        run(settings, Console(settings.kafka, settings.topic_prefix).routes())
     except IngestError as error:
         raise click.ClickException(str(error)) from error

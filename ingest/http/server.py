@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,7 @@ import failpoints
 from ingest.errors import ConfigError
 from ingest.gateway import Gateway
 from ingest.http.config import GatewaySettings
+from ingest.http.routes import Route
 from ingest.http.rsgi import RsgiApp
 
 BACKLOG = 2_048
@@ -32,19 +34,19 @@ BUFFER = 65_536
 """Bytes of a request's head at most."""
 
 
-def run(settings: GatewaySettings) -> None:
-    """Serve until SIGTERM or SIGINT, then answer what is in hand; raises IngestError when it cannot start."""
+def run(settings: GatewaySettings, more: Sequence[Route] = ()) -> None:
+    """Serve our routes and `more` until SIGTERM or SIGINT, then answer what is in hand; raises IngestError when it cannot start."""
     set_up_logging()
     try:
         failpoints.arm_from_environment()
     except failpoints.FailpointsError as error:
         raise ConfigError(str(error)) from error
-    uvloop.run(_serve(settings))
+    uvloop.run(_serve(settings, more))
 
 
-async def _serve(settings: GatewaySettings) -> None:
+async def _serve(settings: GatewaySettings, more: Sequence[Route]) -> None:
     loop = asyncio.get_running_loop()
-    gateway = Gateway(settings, loop)
+    gateway = Gateway(settings, loop, more)
     await gateway.open()
     _collect_seldom()
     app = RsgiApp(gateway.answer, settings.gateway_max_body, settings.gateway_body_timeout)
