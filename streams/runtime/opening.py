@@ -70,6 +70,7 @@ class Recovery:
             except BrokenRowError as error:
                 self.suspect(error)
             else:
+                self._changelog.rows = {}  # the stage has them now, in a form of its own
                 return stage
 
     def suspect(self, error: BrokenRowError) -> None:
