@@ -77,6 +77,8 @@ def _consumer(settings: StreamSettings, **extra: Any) -> Consumer:
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 500,
             "fetch.message.max.bytes": 4_194_304,
+            # Of a queue that was full the client asks again only after this; by default a second, in which nothing is decided.
+            "fetch.queue.backoff.ms": 5,
             **extra,
         }
     )
