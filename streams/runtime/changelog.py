@@ -186,7 +186,7 @@ def until_the_end(consumer: Consumer, at: TopicPartition, wait: float) -> Iterat
         for end in ends:
             if clients.code_of(end) != KafkaError._PARTITION_EOF:
                 raise KafkaException(end.error())
-        yield [message for message in messages if message.error() is None]
+        yield [message for message in messages if message.error() is None] if ends else messages
         if ends and _is_whole(int(ends[-1].offset() or 0), consumer.get_watermark_offsets(at, cached=True)[1]):
             return
 
