@@ -26,6 +26,9 @@ $(READY): setup.cfg setup.py pyproject.toml constraints.txt $(wildcard schemas/*
 	  || { [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ] && $(APT_INSTALL) python3-venv; } \
 	  || { echo 'Python cannot make virtual environments here: run `sudo apt-get install python3-venv`' >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@command -v cc >/dev/null && [ -f "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] \
+	  || { [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ] && $(APT_INSTALL) gcc libc6-dev python3-dev; } \
+	  || echo 'no C compiler or no headers of Python here: the pure source runs, several times slower (`sudo apt-get install gcc python3-dev`)' >&2
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@
 

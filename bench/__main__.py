@@ -78,7 +78,7 @@ def said(measured: Mapping[str, Any]) -> str:
     if measured.get("error"):
         return "FAILED: " + str(measured["error"]).partition("\n")[0][:160]
     rate = f"{measured['per_s']:,.0f}/s " if "per_s" in measured else ""
-    rest = {k: v for k, v in measured.items() if k in ("p99_ms", "rows_per_s", "bytes_per_row", "drain_s")}
+    rest = {k: v for k, v in measured.items() if k in ("p99_ms", "rows_per_s", "bytes_per_row", "drain_s", "transactions_over_300_ms")}
     return f"{rate}{rest or ''} {measured.get('verdict', '')}".strip()
 
 

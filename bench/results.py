@@ -71,6 +71,11 @@ def all_open(log: Path, partitions: int) -> bool:
     return log.read_text(errors="replace").count("task opened") >= partitions
 
 
+def long_transactions(log: Path) -> int:
+    """Return how many transactions the workers' log says took over 300 ms (streams/runtime/timing.py)."""
+    return log.read_text(errors="replace").count("a transaction took long")
+
+
 # -- stores -------------------------------------------------------------------------------------------------------------
 
 

@@ -175,6 +175,8 @@ def _watched(run: Run, running: Running) -> dict[str, Any]:
     peak = peak_mb(running.pids)
     verdict = checker.judge(run.contender.order)
     measured = {name: round(value, 4) for name, value in asdict(rates(samples, run.work.orders)).items()}
+    if run.contender.results is Results.OURS:
+        measured["transactions_over_300_ms"] = results.long_transactions(run.log)
     return {**measured, "peak_mb": round(peak, 1), "orders": run.work.orders, "reserved": verdict.reserved, "right": verdict.right, "verdict": verdict.text()}
 
 

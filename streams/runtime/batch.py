@@ -78,4 +78,4 @@ def next_limit(limit: int, took: float, target: float, highest: int) -> int:
     """Return how many bytes the next batch may have, so that deciding it takes about `target` seconds."""
     if took > target:
         return max(LEAST_BYTES, int(limit * target / took))
-    return min(highest, limit * 2)
+    return min(highest, limit * 2, max(limit, int(limit * target / took)))

@@ -77,6 +77,8 @@ def _consumer(settings: StreamSettings, **extra: Any) -> Consumer:
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 500,
             "fetch.message.max.bytes": 4_194_304,
+            # Of a queue that was full the client asks again only after this; by default a second, in which nothing is decided.
+            "fetch.queue.backoff.ms": 5,
             **extra,
         }
     )
@@ -173,16 +175,34 @@ def bulk_reader(settings: StreamSettings) -> Consumer:
 
 def produce_all(producer: Producer, writes: Sequence[Write], prefix: str, delivered: Callable[[Any, Any], None] | None = None) -> None:
     """Hand every write to the producer; waits for room where its queue is full. `delivered` hears of the last one."""
-    names: dict[str, str] = {}
-    last = len(writes) - 1 if delivered else -1
-    for index, (topic, partition, key, value) in enumerate(writes):
-        name = names.get(topic.name) or names.setdefault(topic.name, topic.named(prefix))
-        while True:
-            try:
-                if index == last:
-                    producer.produce(name, value, key, partition, delivered)
-                else:
-                    producer.produce(name, value, key, partition)
-                break
-            except BufferError:
-                producer.poll(0.1)
+    produce, names = producer.produce, _Names(prefix)
+    last = len(writes) - 1 if delivered else len(writes)
+    for topic, partition, key, value in writes[:last]:
+        try:
+            produce(names[topic.name], value, key, partition)
+        except BufferError:
+            producer.poll(0.1)
+            _produce_when_there_is_room(producer, names[topic.name], value, key, partition)
+    for topic, partition, key, value in writes[last:]:
+        _produce_when_there_is_room(producer, names[topic.name], value, key, partition, delivered)
+
+
+def _produce_when_there_is_room(producer: Producer, *write: Any) -> None:
+    while True:
+        try:
+            producer.produce(*write)
+            return
+        except BufferError:
+            producer.poll(0.1)
+
+
+class _Names(dict[str, str]):
+    """The names of topics on the brokers, by their names here."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def __missing__(self, name: str) -> str:
+        found = self[name] = self._prefix + name
+        return found

@@ -23,6 +23,7 @@ from streams.runtime.opening import Owned, Recovery
 from streams.runtime.positions import positions_of, positions_record
 from streams.runtime.records import BrokenRowError, Place, Record, Stage, StageKind, Write
 from streams.runtime.shared import Shared, TaskState
+from streams.runtime.timing import Timing
 from streams.runtime.transactions import Ending, FencedError
 
 log = structlog.get_logger("holdfast.runtime")
@@ -53,6 +54,7 @@ class Task:
         self._fault: Exception | None = None
         self.silent = 0.0  # seconds for which the reader has not moved although the brokers have more, says the inspector
         self._forwarding = Forwarding(self.name, kind)
+        self._timing = Timing(self.name, kind)
 
     def _reach(self, step: str) -> None:
         failpoints.reach(f"{self.kind.name}.{step}")
@@ -234,7 +236,7 @@ class Task:
 
     def begin(self, batch: Batch) -> None:
         """Decide a taken batch and hand answers, changed rows and the new position to the transaction; commits nothing."""
-        started = time.monotonic()
+        self._timing.begin()
         self.state = TaskState.COMMITTING
         self._reach("taken")
         try:
@@ -246,7 +248,7 @@ class Task:
             if not transactions.is_broken(error):
                 raise
             self._fault = error
-        self._limit = next_limit(self._limit, time.monotonic() - started, self.settings.batch_seconds, self.settings.max_batch_bytes)
+        self._limit = next_limit(self._limit, self._timing.decided(), self.settings.batch_seconds, self.settings.max_batch_bytes)
 
     def _decide(self, batch: Batch) -> None:
         assert self._producer is not None
@@ -280,6 +282,7 @@ class Task:
             self._reopen = True
         if not self._reopen:
             self.position = batch.end
+            self._timing.committed(batch)
             self.stage.committed()
             self._reach("moved")
         self.progress_at = time.monotonic()

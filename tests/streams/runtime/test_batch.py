@@ -155,5 +155,6 @@ def test_the_limit_follows_the_time_a_batch_took(limit: int, took: float) -> Non
 def test_a_slow_batch_shrinks_the_next_one_in_proportion() -> None:
     assert next_limit(400_000, 0.8, 0.2, 4_000_000) == 100_000
     assert next_limit(400_000, 0.1, 0.2, 4_000_000) == 800_000
+    assert next_limit(400_000, 0.16, 0.2, 4_000_000) == 500_000
     assert next_limit(3_000_000, 0.1, 0.2, 4_000_000) == 4_000_000
     assert next_limit(LEAST_BYTES, 50.0, 0.2, 4_000_000) == LEAST_BYTES
