@@ -35,7 +35,7 @@ async def place(gateway: Gateway, request: Request) -> Answer:
     request.caller.check_user(order.user)
     if request.caller.user is None:
         check_admitted(await gateway.throttle.user(order.user))
-    key, wait_s = key_of(request), wait_of(request, gateway.settings.gateway_max_wait)
+    key, wait_s = key_of(request), wait_of(request, gateway.most_wait_s)
     home = product_partition(order.lines[0].product_id, gateway.ids.partitions)
     order_id = gateway.ids.next(home) or (await gateway.ids.take([home]))[0]
     if key is not None or wait_s:

@@ -62,6 +62,9 @@ class Caller:
 class Authorize(Protocol):
     """Says who asks."""
 
+    def at_hand(self, request: Request) -> Caller | None:
+        """Return the caller of a request where that can be said at once."""
+
     async def __call__(self, request: Request) -> Caller:
         """Return the caller of a request; raises Problem UNAUTHENTICATED. Asked for every route with a scope."""
 
@@ -77,6 +80,9 @@ class Admission:
 
 class Throttle(Protocol):
     """Token buckets per API key and per user."""
+
+    def at_once(self, caller: Caller) -> Headers | None:
+        """Take one token where that can be done without asking anybody; return the answer's headers, None where it cannot."""
 
     async def __call__(self, caller: Caller, cost: int) -> Admission:
         """Take `cost` tokens: 1 before a request's handler runs, then n for each part of n lines of a batch."""

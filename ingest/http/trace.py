@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 HEADER: Final = "traceparent"
 _FORM: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
 # Not a secret: it only has to differ from the others'. Not seeded by anybody, unlike the shared generator.
-_random: Final = random.Random()  # noqa: S311
+_bits: Final = random.Random().getrandbits  # noqa: S311
 
 
 class Trace(NamedTuple):
@@ -21,8 +21,10 @@ class Trace(NamedTuple):
 
 def trace_of(header: str | None) -> Trace:
     """Return the trace that a request's `traceparent` names, or a new one where it names none."""
-    sent = _FORM.fullmatch(header) if header else None
-    drawn = f"{_random.getrandbits(192):048x}"  # all zeroes, which would not be a trace, is drawn once in 2^64 requests
-    if sent is None or (sent[3] and header is not None and header.startswith("00")):
+    drawn = "%048x" % _bits(192)  # all zeroes, which would not be a trace, is drawn once in 2^64 requests
+    if header is None:
+        return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
+    sent = _FORM.fullmatch(header)
+    if sent is None or (sent[3] and header.startswith("00")):
         return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
     return Trace(sent[1], f"00-{sent[1]}-{drawn[32:]}-{sent[2]}")
