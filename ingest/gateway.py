@@ -40,7 +40,7 @@ ROUTES: Final = (
     *(*orders.ROUTES, *batch.ROUTES, *order_commands.ROUTES, *stock.ROUTES, *reads.ROUTES),
     *(*events.ROUTES, *schema_routes.ROUTES, *health.ROUTES, *pages.ROUTES),
 )
-LINGER_MS: Final = 1.0
+LINGER_MS: Final = 0.3
 """Lines have gathered before they are sent; librdkafka need not wait for more."""
 NOBODY: Final = Caller(None, frozenset())
 ID_LEASE_S: Final = 300.0

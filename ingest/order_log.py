@@ -20,9 +20,9 @@ from ingest.requests import OrderCommand, StockCommand
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS, Topic
 
-TICK_S: Final = 0.002
+TICK_S: Final = 0.001
 """How often we look: lines that have gathered are sent, acknowledgements are heard."""
-GATHER_S: Final = 0.008
+GATHER_S: Final = 0.004
 """While earlier lines are not acknowledged, further ones gather for so long: the busier the brokers, the fewer and larger the records."""
 GATHERED: Final = 1_000
 """Orders or parts of batches that are sent without gathering more."""

@@ -170,9 +170,7 @@ def line_items(order: OrderBody, order_id: int, now_ms: int) -> list[Line]:
         line = lines[0]
         return [(order_id, 1, 1, line.product_id, line.quantity, line.unit_price, currency, user, token, now_ms)]
     count = len(lines)
-    return [
-        (order_id, number, count, line.product_id, line.quantity, line.unit_price, currency, user, token, now_ms) for number, line in enumerate(lines, 1)
-    ]
+    return [(order_id, number, count, line.product_id, line.quantity, line.unit_price, currency, user, token, now_ms) for number, line in enumerate(lines, 1)]
 
 
 def canonical(body: Any) -> bytes:
