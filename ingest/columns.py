@@ -54,7 +54,7 @@ _encode_stock_commands = encoder("StockCommands")
 
 def encode_lines(items: Sequence[Line]) -> bytes:
     """Encode one OrderLines record of at least one item."""
-    return _encode_lines(dict(zip(LineItem._fields, zip(*items), strict=True)))
+    return _encode_lines(dict(zip(LineItem._fields, zip(*items, strict=False), strict=True)))
 
 
 def encode_order_commands(items: Sequence[OrderCommandItem], issued_at: int, actor: str) -> bytes:

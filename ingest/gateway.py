@@ -63,11 +63,11 @@ class Gateway:
         self.movements = Follower(kafka, STOCK_DECISIONS.named(prefix), pick_movements, loop)
         self.history = OrderHistory(kafka, ORDER_OUTCOMES.named(prefix), settings.gateway_events_history)
         self.events = events.Streams(settings.gateway_events_streams)
-        self.owners = Owners()
+        self.reads: Reads = stores_of(settings)
+        self.owners = Owners(self.reads.placed)
         self.authorize = keys_of(settings)
         self.throttle = throttle_of(settings)
         self.idempotency = KeptKeys(StoreThread(settings.mysql.get_secret_value(), "order keys"), settings.gateway_claim_lease)
-        self.reads: Reads | None = stores_of(settings)
         self.table = RouteTable(ROUTES if settings.metrics_are_open else map(_closed_metrics, ROUTES))
         self.documentation = pages.Documentation(self.table.routes)
         self.access = AccessLog(settings.gateway_access_log, loop)
@@ -123,8 +123,7 @@ class Gateway:
         await asyncio.gather(self.outcomes.close(), self.movements.close(), self.authorize.close(), self.throttle.close(), self.idempotency.close())
         await asyncio.to_thread(self.history.close)
         await asyncio.to_thread(self._writer.flush, 1.0)
-        if self.reads is not None:
-            await self.reads.close()
+        await self.reads.close()
         self.ids.close()
         await asyncio.to_thread(self._ids.close)
         self.access.close()
@@ -186,7 +185,7 @@ def throttle_of(settings: GatewaySettings) -> SharedThrottle:
 def stores_of(settings: GatewaySettings) -> StoreReads:
     """Return the seam that says what is known; raises ConfigError."""
     redis, mysql, shards = (store.get_secret_value() for store in (settings.redis, settings.mysql, settings.mysql_shards))
-    return StoreReads(redis, mysql, shards, settings.gateway_read_wait, settings.gateway_cache_timeout)
+    return StoreReads(redis, mysql, shards, settings.gateway_read_wait, settings.gateway_cache_timeout, settings.gateway_placed)
 
 
 def _closed_metrics(route: Route) -> Route:

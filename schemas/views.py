@@ -48,6 +48,11 @@ def order_key(order_id: int) -> str:
     return f"order:{order_id}"
 
 
+def placed_key(order_id: int) -> str:
+    """Return the Redis key of the hash that notes whose orders of about a second (by their IDs) are, until they are decided: order ID -> user."""
+    return f"placed:{order_id >> 32}"
+
+
 def position_key(topic: str, partition: int) -> str:
     """Redis string: the Redis sink's next offset of one partition."""
     return f"sink:position:{topic}:{partition}"

@@ -194,8 +194,6 @@ class _Stream:
         return [] if self._past.whole or stopping.done() else await self._stored()
 
     async def _stored(self) -> list[Event]:
-        if self._gateway.reads is None:
-            return []
         try:
             found = await self._gateway.reads.order(self._order_id)
         except Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
@@ -122,8 +122,22 @@ class Idempotency(Protocol):
         """Say that the claims of these items are in flight no more: acknowledged by the brokers, or given up."""
 
 
+class Placed(Protocol):
+    """Whose the orders are that all gateways took lately, and that may not be decided."""
+
+    def note(self, placed: Iterable[tuple[int, str]]) -> None:
+        """Tell the others of orders, by ID and user, soon."""
+
+    async def user_of(self, order_id: int) -> str | None:
+        """Return whose an order is, None if that is not known."""
+
+
 class Reads(Protocol):
     """Answers from what the sinks wrote. Fields as in docs/gateway.md; IDs are strings; `version` and `age_ms` always there."""
+
+    @property
+    def placed(self) -> Placed:
+        """What the sinks have not written yet."""
 
     async def order(self, order_id: int, min_version: int = 0, user: str | None = None) -> Mapping[str, Any] | None:
         """Return an order; None if it is unknown, not decided yet, or not of `user` where one is named.

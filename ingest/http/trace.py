@@ -21,7 +21,7 @@ class Trace(NamedTuple):
 
 def trace_of(header: str | None) -> Trace:
     """Return the trace that a request's `traceparent` names, or a new one where it names none."""
-    drawn = "%048x" % _bits(192)  # all zeroes, which would not be a trace, is drawn once in 2^64 requests
+    drawn = f"{_bits(192):048x}"  # all zeroes, which would not be a trace, is drawn once in 2^64 requests
     if header is None:
         return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
     sent = _FORM.fullmatch(header)

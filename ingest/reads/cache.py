@@ -67,6 +67,15 @@ class Cache:
             args = [len(names), names.index("version") + 1, *names, *chain.from_iterable(values_of(names, fields) for fields in rows.values())]
             await self._asked(self._fill(keys=list(rows), args=args))
 
+    async def note(self, hashes: Mapping[str, Mapping[str, str]], life_s: int) -> None:
+        """Add these fields to hashes, which Redis forgets `life_s` after the last of them. A Redis that does not take them is no fault of anybody's."""
+        if self.answers and hashes:
+            pipeline = self._redis.pipeline(transaction=False)
+            for key, fields in hashes.items():
+                pipeline.execute_command("HSET", key, *chain.from_iterable(fields.items()))
+                pipeline.execute_command("EXPIRE", key, life_s)
+            await self._asked(pipeline.execute(raise_on_error=False))
+
     async def close(self) -> None:
         """Let go of the connection."""
         if self._probing is not None:
