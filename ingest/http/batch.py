@@ -175,7 +175,7 @@ class _Batch:
             if part.sent is not None:
                 await part.sent
             acknowledged = all(line.problem is None for line in part.lines if line.order is not None)
-            self._gateway.owners.note([(line.order_id, line.order.user) for line in part.lines if line.order is not None])
+            self._gateway.owners.note([(line.order_id, line.order.user) for line in part.lines if line.order is not None and line.problem is None])
         except IngestError as error:
             _fail(part, error)
         finally:
