@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REMEMBERED: Final = 200_000
 YOUNG_MS: Final = 1_000
-LOOK_AGAIN_S: Final = 0.05
+LOOK_AGAIN_S: Final = 0.1
 """An order of the last second that nobody knows is looked for once more after this: the note of another gateway may be on its way."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
@@ -125,7 +125,7 @@ class Idempotency(Protocol):
 class Placed(Protocol):
     """Whose the orders are that all gateways took lately, and that may not be decided."""
 
-    def note(self, placed: Iterable[tuple[int, str]]) -> None:
+    def note(self, placed: Sequence[tuple[int, str]]) -> None:
         """Tell the others of orders, by ID and user, soon."""
 
     async def user_of(self, order_id: int) -> str | None:

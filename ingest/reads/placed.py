@@ -8,36 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ingest.reads.cache import Cache
 from schemas.views import placed_key
 
-FLUSH_S: Final = 0.002
-"""Notes of so long go to Redis together."""
+FLUSH_S: Final = 0.03
+"""Notes of so long go to Redis together: a round trip costs as much as fifty orders."""
 MOST_NOTES: Final = 1_000_000
 """That this gateway makes within the life of a note: about 100 MB of Redis. Orders beyond that are not noted."""
+BURST: Final = 100_000
+"""Of them at a time."""
 
 
 class PlacedOrders:
     """Notes of one gateway, and those of all to read. For the event loop's thread; never raises."""
 
-    def __init__(self, cache: Cache | None, life_s: float, most: int = MOST_NOTES, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cache: Cache | None, life_s: float, most: int = MOST_NOTES, burst: int = BURST, clock: Callable[[], float] = time.monotonic) -> None:
         self._cache = cache if life_s else None
         self._life_s = max(1, int(life_s))
-        self._most = most
+        self._per_s = most / self._life_s
+        self._burst = burst
         self._clock = clock
-        self._room = float(most)
+        self._room = float(burst)
         self._room_at = clock()
         self._due: list[tuple[int, str]] = []
         self._flushing: asyncio.Task[None] | None = None
 
-    def note(self, placed: Iterable[tuple[int, str]]) -> None:
+    def note(self, placed: Sequence[tuple[int, str]]) -> None:
         """Note orders by ID and user, soon."""
         if self._cache is None or not self._cache.answers:
             return
-        self._due.extend(placed)
+        allowed = self._allowed(len(placed))
+        if not allowed:
+            return
+        self._due.extend(placed[:allowed])
         if self._flushing is None:
             self._flushing = asyncio.ensure_future(self._flush())
 
@@ -60,7 +66,7 @@ class PlacedOrders:
                 await asyncio.sleep(FLUSH_S)
                 due, self._due = self._due, []
                 hashes: dict[str, dict[str, str]] = {}
-                for order_id, user in due[: self._allowed(len(due))]:
+                for order_id, user in due:
                     hashes.setdefault(placed_key(order_id), {})[str(order_id)] = user
                 await self._cache.note(hashes, self._life_s)
         finally:
@@ -68,7 +74,7 @@ class PlacedOrders:
 
     def _allowed(self, wanted: int) -> int:
         now = self._clock()
-        self._room = min(self._most, self._room + (now - self._room_at) * self._most / self._life_s)
+        self._room = min(self._burst, self._room + (now - self._room_at) * self._per_s)
         self._room_at = now
         allowed = min(wanted, int(self._room))
         self._room -= allowed

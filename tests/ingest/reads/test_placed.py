@@ -34,8 +34,8 @@ def test_no_more_are_noted_than_may_be_alive_at_a_time() -> None:
     hashes, clock, first = Hashes(), Clock(), compose(EPOCH_MS + 5_000_000, 1, 0)
 
     async def run() -> None:
-        placed = PlacedOrders(hashes, 100, 10, clock)  # type: ignore[arg-type]
-        placed.note((first + n, "ann") for n in range(25))
+        placed = PlacedOrders(hashes, 100, 10, 10, clock)  # type: ignore[arg-type]
+        placed.note([(first + n, "ann") for n in range(25)])
         await placed.close()
         assert [await placed.user_of(first + n) for n in (0, 9, 10)] == ["ann", "ann", None]
         clock.now += 30
