@@ -32,9 +32,8 @@ class Owners:
     def note(self, placed: Sequence[tuple[int, str]]) -> None:
         """Remember whose new orders are (ID and user), and tell the others."""
         users, oldest = self._users, self._oldest
-        for order_id, user in placed:
-            users[order_id] = user
-            oldest.append(order_id)
+        users.update(placed)
+        oldest.extend([order_id for order_id, _ in placed])
         while len(oldest) > self._most:
             users.pop(oldest.popleft(), None)
         self._elsewhere.note(placed)

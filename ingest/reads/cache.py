@@ -69,13 +69,16 @@ class Cache:
             args = [len(names), names.index("version") + 1, *names, *chain.from_iterable(values_of(names, fields) for fields in rows.values())]
             await self._asked(self._fill(keys=list(rows), args=args))
 
-    async def note(self, hashes: Mapping[str, Mapping[str, str]], life_s: int) -> None:
-        """Add these fields to hashes, which Redis forgets `life_s` after the last of them. What it does not take is lost; reads do not suffer from that."""
+    async def note(self, hashes: Mapping[str, Sequence[int | str]], life_s: int) -> None:
+        """Add fields (each name and its value in turn) to hashes, which Redis forgets `life_s` after the last of them.
+
+        What it does not take is lost; reads do not suffer from that.
+        """
         if not (hashes and self.answers and self._notes.allows()):
             return
         pipeline = self._redis.pipeline(transaction=False)
         for key, fields in hashes.items():
-            pipeline.execute_command("HSET", key, *chain.from_iterable(fields.items()))
+            pipeline.execute_command("HSET", key, *fields)
             pipeline.execute_command("EXPIRE", key, life_s)
         try:
             async with asyncio.timeout(NOTE_TIMEOUT_S):

@@ -15,9 +15,9 @@ class Hashes:
         self.answers = True
         self.kept: dict[str, dict[str, str]] = {}
 
-    async def note(self, hashes: Mapping[str, Mapping[str, str]], _life_s: int) -> None:
+    async def note(self, hashes: Mapping[str, Sequence[int | str]], _life_s: int) -> None:
         for key, fields in hashes.items():
-            self.kept.setdefault(key, {}).update(fields)
+            self.kept.setdefault(key, {}).update(zip(map(str, fields[::2]), map(str, fields[1::2]), strict=True))
 
     async def hashes(self, keys: Sequence[str], names: Sequence[str]) -> list[list[str | None] | None]:
         return [[self.kept.get(key, {}).get(name) for name in names] if self.answers else None for key in keys]
