@@ -23,7 +23,7 @@ from ingest.http.owners import Owners
 from ingest.http.routes import Route, RouteTable
 from ingest.http.seams import Caller, Limit, Reads, Scope
 from ingest.http.shared_buckets import SharedBuckets
-from ingest.http.shedding import Fill, shed
+from ingest.http.shedding import shed
 from ingest.http.throttle import SharedThrottle, check_admitted
 from ingest.id_blocks import IdBlocks
 from ingest.log_writer import LogWriter
@@ -40,7 +40,7 @@ ROUTES: Final = (
     *(*orders.ROUTES, *batch.ROUTES, *order_commands.ROUTES, *stock.ROUTES, *reads.ROUTES),
     *(*events.ROUTES, *schema_routes.ROUTES, *health.ROUTES, *pages.ROUTES),
 )
-LINGER_MS: Final = 1.0
+LINGER_MS: Final = 0.3
 """Lines have gathered before they are sent; librdkafka need not wait for more."""
 NOBODY: Final = Caller(None, frozenset())
 ID_LEASE_S: Final = 300.0
@@ -52,6 +52,8 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, loop: asyncio.AbstractEventLoop, more: Sequence[Route] = ()) -> None:
         self.settings = settings
+        # pydantic's attributes are slow to read, and these are read for every order.
+        self._queue_bytes, self.most_wait_s = settings.gateway_queue_bytes, settings.gateway_max_wait
         kafka, prefix = settings.kafka, settings.topic_prefix
         self._writer = LogWriter(kafka, prefix, ack_timeout_s=settings.gateway_ack_timeout, linger_ms=LINGER_MS, full_wait_s=0)
         self.log = OrderLog(self._writer, loop)
@@ -61,11 +63,11 @@ class Gateway:
         self.movements = Follower(kafka, STOCK_DECISIONS.named(prefix), pick_movements, loop)
         self.history = OrderHistory(kafka, ORDER_OUTCOMES.named(prefix), settings.gateway_events_history)
         self.events = events.Streams(settings.gateway_events_streams)
-        self.owners = Owners()
+        self.reads: Reads = stores_of(settings)
+        self.owners = Owners(self.reads.placed)
         self.authorize = keys_of(settings)
         self.throttle = throttle_of(settings)
         self.idempotency = KeptKeys(StoreThread(settings.mysql.get_secret_value(), "order keys"), settings.gateway_claim_lease)
-        self.reads: Reads | None = stores_of(settings)
         self.table = RouteTable((*(ROUTES if settings.metrics_are_open else map(_closed_metrics, ROUTES)), *more))
         self.documentation = pages.Documentation(self.table.routes)
         self.access = AccessLog(settings.gateway_access_log, loop)
@@ -112,7 +114,7 @@ class Gateway:
 
     def shed_after(self) -> float | None:
         """Return after how many seconds to come back, None while there is room."""
-        return shed(Fill(self.log.unacknowledged_bytes, self.log.oldest_s()), self.settings.gateway_queue_bytes)
+        return shed(self.log.unacknowledged_bytes, self.log.oldest_s(), self._queue_bytes)
 
     async def close(self) -> None:
         """Wait for what is due, then let go of everything."""
@@ -121,8 +123,7 @@ class Gateway:
         await asyncio.gather(self.outcomes.close(), self.movements.close(), self.authorize.close(), self.throttle.close(), self.idempotency.close())
         await asyncio.to_thread(self.history.close)
         await asyncio.to_thread(self._writer.flush, 1.0)
-        if self.reads is not None:
-            await self.reads.close()
+        await self.reads.close()
         self.ids.close()
         await asyncio.to_thread(self._ids.close)
         self.access.close()
@@ -130,19 +131,21 @@ class Gateway:
     async def _admitted(self, route: Route, request: Request) -> Answer:
         if not route.scopes:
             return await route.handler(self, request)
-        request.caller = await self.authorize(request)
-        request.caller.check_scopes(route.scopes)
-        admission = await self.throttle(request.caller, 1)
-        check_admitted(admission)
+        caller = request.caller = self.authorize.at_hand(request) or await self.authorize(request)
+        caller.check_scopes(route.scopes)
+        headers = self.throttle.at_once(caller)
+        if headers is None:
+            admission = await self.throttle(caller, 1)
+            check_admitted(admission)
+            headers = admission.headers
         if route.sheds and (after_s := self.shed_after()) is not None:
-            raise Problem(ProblemType.OVERLOADED, "the way into the log is nearly full", headers=admission.headers, retry_after_s=after_s)
+            raise Problem(ProblemType.OVERLOADED, "the way into the log is nearly full", headers=headers, retry_after_s=after_s)
         try:
             answer = await route.handler(self, request)
         except Problem as problem:
-            problem.headers = [*problem.headers, *admission.headers]
+            problem.headers = [*problem.headers, *headers]
             raise
-        if admission.headers:
-            answer.headers = [*answer.headers, *admission.headers]
+        answer.headers = [*answer.headers, *headers]
         return answer
 
     async def _until_sent(self, pieces: AsyncIterator[bytes], request: Request, name: str, status: int, began: float) -> AsyncIterator[bytes]:
@@ -182,7 +185,7 @@ def throttle_of(settings: GatewaySettings) -> SharedThrottle:
 def stores_of(settings: GatewaySettings) -> StoreReads:
     """Return the seam that says what is known; raises ConfigError."""
     redis, mysql, shards = (store.get_secret_value() for store in (settings.redis, settings.mysql, settings.mysql_shards))
-    return StoreReads(redis, mysql, shards, settings.gateway_read_wait, settings.gateway_cache_timeout)
+    return StoreReads(redis, mysql, shards, settings.gateway_read_wait, settings.gateway_cache_timeout, settings.gateway_placed)
 
 
 def _closed_metrics(route: Route) -> Route:

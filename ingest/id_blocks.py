@@ -40,11 +40,17 @@ class IdBlocks:
     async def take(self, wanted: Sequence[int]) -> list[int]:
         """Return an ID for each wanted partition; raises ClockError or LeaseError."""
         found = list[int]()
-        for partition in wanted:
-            while (order_id := self.next(partition)) is None:
+        while len(found) < len(wanted):
+            found += self._at_hand(wanted[len(found) :])
+            if len(found) < len(wanted):
                 await asyncio.shield(self._refill_soon())
-            found.append(order_id)
         return found
+
+    def _at_hand(self, wanted: Sequence[int]) -> list[int]:
+        """Return IDs for the wanted partitions in turn, as far as there are any."""
+        if self._pools.left(wanted[0]) < LOW:
+            self._refill_soon()
+        return [] if self._clock() - self._begun > MAX_AGE_S else self._pools.pop_all(wanted)
 
     def close(self) -> None:
         """Let go of the thread; the generator is the caller's."""

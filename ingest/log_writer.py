@@ -16,6 +16,8 @@ OnAck = Callable[[PublishError | None, int], None]
 
 RECORD_OVERHEAD: Final = 512
 """Bytes that a record's batch and its own header take besides key and value, generously."""
+HEADER_BYTES: Final = 1_024
+"""More than a header of ours has."""
 METADATA_TIMEOUT_S: Final = 10.0
 _UNREACHABLE = {KafkaError._MSG_TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT}
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
@@ -51,8 +53,8 @@ class LogWriter:
         Raises RecordTooLargeError or BrokerUnavailableError at once.
         """
         name = topic.named(self.prefix)
-        size = len(value) + len(key or b"") + sum(len(name) + len(said) + 4 for name, said in headers) + RECORD_OVERHEAD
-        if size > topic.max_message_bytes:
+        # Of most records it is plain that they are small enough.
+        if len(value) + HEADER_BYTES * len(headers) > topic.max_message_bytes // 2 and _size(key, value, headers) > topic.max_message_bytes:
             raise RecordTooLargeError(f"a record of {len(value):,} bytes for topic {name}, which takes {topic.max_message_bytes:,}: send less at once")
         deadline = time.monotonic() + self._full_wait_s
         while True:
@@ -102,6 +104,10 @@ class LogWriter:
         if code in _UNREACHABLE:
             return BrokerUnavailableError(f"{self.kafka} did not acknowledge a record for {name} within {self._timeout_s:g} s: {again}")
         return PublishError(f"{self.kafka} refused a record for {name} ({error.name()}: {error.str()}): {again}")
+
+
+def _size(key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]) -> int:
+    return len(value) + len(key or b"") + sum(len(name) + len(said) + 4 for name, said in headers) + RECORD_OVERHEAD
 
 
 def _settings(kafka: str, ack_timeout_s: float, linger_ms: float) -> dict[str, Any]:

@@ -97,6 +97,16 @@ class IdPools:
         pool = self._pools[partition]
         return pool.popleft() if pool else None
 
+    def pop_all(self, wanted: Sequence[int]) -> list[int]:
+        """Return IDs for the wanted partitions in turn, up to the first for which there is none."""
+        pools, found = self._pools, list[int]()
+        for partition in wanted:
+            pool = pools[partition]
+            if not pool:
+                break
+            found.append(pool.popleft())
+        return found
+
     def left(self, partition: int) -> int:
         """Return how many IDs of this partition are at hand."""
         return len(self._pools[partition])

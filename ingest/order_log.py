@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from ingest.columns import LineItem, encode_lines
+from ingest.columns import Line, encode_lines
 from ingest.errors import PublishError
 from ingest.log_writer import LogWriter, OnAck
 from ingest.producer import order_command_record, stock_command_record
@@ -20,9 +20,9 @@ from ingest.requests import OrderCommand, StockCommand
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS, Topic
 
-TICK_S: Final = 0.002
+TICK_S: Final = 0.001
 """How often we look: lines that have gathered are sent, acknowledgements are heard."""
-GATHER_S: Final = 0.008
+GATHER_S: Final = 0.004
 """While earlier lines are not acknowledged, further ones gather for so long: the busier the brokers, the fewer and larger the records."""
 GATHERED: Final = 1_000
 """Orders or parts of batches that are sent without gathering more."""
@@ -65,7 +65,7 @@ class OrderLog:
         self._loop = loop
         self._clock = clock
         self._partitions = writer.partitions(ORDERS)
-        self._lines: list[list[LineItem]] = [[] for _ in range(self._partitions)]
+        self._lines: list[list[Line]] = [[] for _ in range(self._partitions)]
         self._traces: list[list[str]] = [[] for _ in range(self._partitions)]
         self._waiting: list[tuple[Acknowledged, int]] = []
         self._flights: deque[_Flight] = deque()
@@ -75,7 +75,7 @@ class OrderLog:
         self.lines_sent = 0
         self.records_sent = 0
 
-    def place(self, items: Sequence[LineItem], parent: str) -> Acknowledged:
+    def place(self, items: Sequence[Line], parent: str) -> Acknowledged:
         """Take the checked lines of one or more orders in; `parent` is the traceparent that their records carry."""
         touched, count = 0, self._partitions
         for item in items:
@@ -138,7 +138,7 @@ class OrderLog:
                 self._lines[partition], self._traces[partition] = [], []
         self._landed(flight, 0, None)
 
-    def _send_lines(self, flight: _Flight, partition: int, lines: list[LineItem], traces: list[str]) -> None:
+    def _send_lines(self, flight: _Flight, partition: int, lines: list[Line], traces: list[str]) -> None:
         for at in range(0, len(lines), RECORD_LINES):
             some = lines[at : at + RECORD_LINES]
             self.lines_sent += len(some)

@@ -48,6 +48,15 @@ def order_key(order_id: int) -> str:
     return f"order:{order_id}"
 
 
+SECOND_BITS = 32
+"""What is left of an order ID without them counts about the seconds (1.024 s each)."""
+
+
+def placed_key(order_id: int) -> str:
+    """Return the Redis key of the hash that notes whose orders of about a second (by their IDs) are, until they are decided: order ID -> user."""
+    return f"placed:{order_id >> SECOND_BITS}"
+
+
 def position_key(topic: str, partition: int) -> str:
     """Redis string: the Redis sink's next offset of one partition."""
     return f"sink:position:{topic}:{partition}"

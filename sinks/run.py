@@ -92,11 +92,12 @@ def store_of(sink: str, configured: Settings) -> Store:
 
 
 class RunFile:
-    """`<run dir>/sink-<pid>.json`: {"kind": "sink", "pid", "partitions": {topic: [numbers]}, "metrics": URL or null}, gone when the process ends well."""
+    """`<run dir>/<kind>-<pid>.json`: {"kind": "sink", "pid", "partitions": {topic: [numbers]}, "metrics": URL or null}, gone when the process ends well."""
 
-    def __init__(self, folder: Path | None, metrics: str | None = None) -> None:
+    def __init__(self, folder: Path | None, metrics: str | None = None, kind: str = "sink") -> None:
+        self._kind = kind
         self._metrics = metrics
-        self._path = folder / f"sink-{os.getpid()}.json" if folder else None
+        self._path = folder / f"{kind}-{os.getpid()}.json" if folder else None
 
     def __enter__(self) -> RunFile:
         self.write(())
@@ -110,7 +111,7 @@ class RunFile:
         """Say which partitions this process has. Readers see the old file or the new one, never half of one."""
         if self._path is None:
             return
-        document = {"kind": "sink", "pid": os.getpid(), "partitions": by_topic(partitions), "metrics": self._metrics}
+        document = {"kind": self._kind, "pid": os.getpid(), "partitions": by_topic(partitions), "metrics": self._metrics}
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(document))
         partial.replace(self._path)

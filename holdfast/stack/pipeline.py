@@ -15,12 +15,13 @@ SINKS = {
     "sink-mysql": ("holdfast", "sink", "mysql"),
     "sink-redis": ("holdfast", "sink", "redis"),
 }
+WEBHOOKS = Task("webhooks", "webhooks", ("holdfast", "webhooks", "run"))
 
 
 def processes(workers: int) -> tuple[Task, ...]:
     """The pipeline's processes with `workers` workers."""
     numbered = [Task("worker", f"worker-{number}", WORKER) for number in range(1, workers + 1)]
-    return (*numbered, *(Task("sink", name, argv) for name, argv in SINKS.items()))
+    return (*numbered, *(Task("sink", name, argv) for name, argv in SINKS.items()), WEBHOOKS)
 
 
 PROVIDER = "provider"

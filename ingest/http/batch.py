@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 import failpoints
-from ingest.columns import LineItem
+from ingest.columns import Line as LineRow
 from ingest.errors import IngestError
 from ingest.http.bodies import ORDER, OrderBody, canonical, check_order, line_items
 from ingest.http.errors import Problem, ProblemBody, ProblemType, json_body, problem_of
@@ -139,7 +139,7 @@ class _Batch:
             line.order_id = order_id
         if self._key is not None:
             await self._claim(part)
-        now, items = clock_ms(), list[LineItem]()
+        now, items = clock_ms(), list[LineRow]()
         for line in part.lines:
             if line.order is not None and not line.acknowledged:
                 items += line_items(line.order, line.order_id, now)
@@ -175,6 +175,7 @@ class _Batch:
             if part.sent is not None:
                 await part.sent
             acknowledged = all(line.problem is None for line in part.lines if line.order is not None)
+            self._gateway.owners.note([(line.order_id, line.order.user) for line in part.lines if line.order is not None and line.problem is None])
         except IngestError as error:
             _fail(part, error)
         finally:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from ingest.columns import LineItem
+from ingest.columns import Line
 from ingest.http.errors import Problem, invalid, malformed, pointer_of
 from schemas.currencies import CURRENCIES
 from schemas.outcomes import MAX_AMOUNT, MAX_ID_LENGTH, MAX_LINES, MAX_PRICE, MAX_QUANTITY, MAX_TIME, MAX_TOKEN_LENGTH, Refusal
@@ -147,23 +147,30 @@ _MEMBER: Final = re.compile(r"Object (?:missing required|contains unknown) field
 
 def check_order(order: OrderBody) -> None:
     """Raise Problem for what the types cannot say."""
-    for at, line in enumerate(order.lines):
-        if "\0" in line.product_id:
-            raise invalid(f"/lines/{at}/product_id", "a product ID holds no zero byte", Refusal.INVALID_PRODUCT.name)
-        if line.quantity * line.unit_price > MAX_AMOUNT:
-            detail = f"{line.quantity:,} units of it come to more than {MAX_AMOUNT:,} minor units"
-            raise invalid(f"/lines/{at}/unit_price", detail, Refusal.INVALID_PRICE.name)
+    for line in order.lines:
+        if line.quantity * line.unit_price > MAX_AMOUNT or "\0" in line.product_id:
+            raise _wrong_line(order)
     if order.currency not in CURRENCIES:
         raise invalid("/currency", f"{order.currency!r} is no ISO 4217 code; GBP is one", Refusal.UNKNOWN_CURRENCY.name)
 
 
-def line_items(order: OrderBody, order_id: int, now_ms: int) -> list[LineItem]:
+def _wrong_line(order: OrderBody) -> Problem:
+    """Return what is wrong with the first line that is."""
+    at, line = next((at, line) for at, line in enumerate(order.lines) if line.quantity * line.unit_price > MAX_AMOUNT or "\0" in line.product_id)
+    if "\0" in line.product_id:
+        return invalid(f"/lines/{at}/product_id", "a product ID holds no zero byte", Refusal.INVALID_PRODUCT.name)
+    detail = f"{line.quantity:,} units of it come to more than {MAX_AMOUNT:,} minor units"
+    return invalid(f"/lines/{at}/unit_price", detail, Refusal.INVALID_PRICE.name)
+
+
+def line_items(order: OrderBody, order_id: int, now_ms: int) -> list[Line]:
     """Return a checked order's lines as they go into the log."""
-    user, currency, token, count = order.user, order.currency, order.payment.token, len(order.lines)
-    return [
-        LineItem(order_id, number, count, line.product_id, line.quantity, line.unit_price, currency, user, token, now_ms)
-        for number, line in enumerate(order.lines, 1)
-    ]
+    user, currency, token, lines = order.user, order.currency, order.payment.token, order.lines
+    if len(lines) == 1:
+        line = lines[0]
+        return [(order_id, 1, 1, line.product_id, line.quantity, line.unit_price, currency, user, token, now_ms)]
+    count = len(lines)
+    return [(order_id, number, count, line.product_id, line.quantity, line.unit_price, currency, user, token, now_ms) for number, line in enumerate(lines, 1)]
 
 
 def canonical(body: Any) -> bytes:

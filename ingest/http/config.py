@@ -50,6 +50,7 @@ class GatewaySettings(BaseSettings):
     gateway_events_lifetime: float = Field(default=900.0, gt=0, le=86_400, description="seconds after which a stream ends; clients come back by themselves")
     gateway_events_history: int = Field(default=50_000, ge=1, le=10_000_000, description="records of a partition read for what a client missed")
     gateway_cache_timeout: float = Field(default=0.3, ge=0.01, le=30, description="seconds that Redis may take to answer a read")
+    gateway_placed: float = Field(default=900.0, ge=0, le=86_400, description="seconds that an order which is not decided reads `accepted` at other gateways")
     gateway_access_log: str = Field(default="stderr", description="`stderr`, `off`, or a file to append to")
 
     @property

@@ -162,7 +162,7 @@ class _Stream:
             return []
         found = [] if self._past.whole else await self._stored()
         found += self.teller.of_log(self._past.said)
-        if not found and not known.version and known.place is None and self._gateway.owners.get(self._order_id) is not None:
+        if not found and not known.version and known.place is None and await self._gateway.owners.find(self._order_id) is not None:
             found = [self.teller.accepted(self._order_id, Place(self._past.partition, self._past.end))]
         return found
 
@@ -194,8 +194,6 @@ class _Stream:
         return [] if self._past.whole or stopping.done() else await self._stored()
 
     async def _stored(self) -> list[Event]:
-        if self._gateway.reads is None:
-            return []
         try:
             found = await self._gateway.reads.order(self._order_id)
         except Problem:

@@ -28,9 +28,12 @@ class Figures:
     def count(self, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
         key = (route, status)
-        self.requests[key] = self.requests.get(key, 0) + 1
-        if route not in self.seconds:
-            self.seconds[route], self.sums[route] = [0] * (len(BOUNDS_S) + 1), 0.0
+        try:
+            self.requests[key] += 1
+        except KeyError:
+            self.requests[key] = 1
+            self.seconds.setdefault(route, [0] * (len(BOUNDS_S) + 1))
+            self.sums.setdefault(route, 0.0)
         self.seconds[route][bisect_left(BOUNDS_S, seconds)] += 1
         self.sums[route] += seconds
 

@@ -35,13 +35,13 @@ async def place(gateway: Gateway, request: Request) -> Answer:
     request.caller.check_user(order.user)
     if request.caller.user is None:
         check_admitted(await gateway.throttle.user(order.user))
-    key, wait_s = key_of(request), wait_of(request, gateway.settings.gateway_max_wait)
+    key, wait_s = key_of(request), wait_of(request, gateway.most_wait_s)
     home = product_partition(order.lines[0].product_id, gateway.ids.partitions)
     order_id = gateway.ids.next(home) or (await gateway.ids.take([home]))[0]
     if key is not None or wait_s:
         return await _place_with_care(gateway, request, Asked(order.user, key or "", b"", order_id), order, wait_s)
     await gateway.log.place(line_items(order, order_id, clock_ms()), request.trace.parent)
-    gateway.owners.note(order_id, order.user)
+    gateway.owners.note([(order_id, order.user)])
     return accepted(order_id)
 
 
@@ -53,7 +53,7 @@ async def _place_with_care(gateway: Gateway, request: Request, asked: Asked, ord
             watch = until_answered.enter_context(await gateway.outcomes.watch(key_of_order(claim.order_id))) if wait_s else None
             if not claim.acknowledged:
                 await gateway.log.place(line_items(order, claim.order_id, clock_ms()), request.trace.parent)
-        gateway.owners.note(claim.order_id, order.user)
+        gateway.owners.note([(claim.order_id, order.user)])
         if watch is None:
             return accepted(claim.order_id)
         decided = await _decided_before(gateway, claim.order_id) if claim.order_id != asked.order_id else None
@@ -63,7 +63,7 @@ async def _place_with_care(gateway: Gateway, request: Request, asked: Asked, ord
 async def _decided_before(gateway: Gateway, order_id: int) -> Any:
     """Return what is known of an order that was placed before; where nobody can say, its decision is waited for like a new one's."""
     with suppress(Problem):
-        return None if gateway.reads is None else await gateway.reads.order(order_id)
+        return await gateway.reads.order(order_id)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from ingest.http.errors import Problem, ProblemType, json_body, malformed
 from ingest.http.messages import JSON, Answer, Request, Response
 from ingest.http.order_commands import ORDER_ID, order_id_of
 from ingest.http.routes import Parameter, Route
-from ingest.http.seams import Reads, Scope
+from ingest.http.seams import Scope
 from ingest.http.stock import PRODUCT_ID, product_id_of
 from ingest.order_ids import clock_ms
 from ingest.reads.documents import OrderPage, OrderView, Products, ProductView, accepted_document
@@ -58,12 +58,12 @@ async def order(gateway: Gateway, request: Request) -> Answer:
     least = number_of(query_of(request, (MIN_VERSION.name,)), MIN_VERSION)
     caller = request.caller
     user = None if caller.may(Scope.ADMIN) else caller.user
-    found = await reads_of(gateway).order(order_id, least, user)
+    found = await gateway.reads.order(order_id, least, user)
     if found is not None:
         return versioned(request, found)
-    placed_by = gateway.owners.get(order_id)
+    placed_by = await gateway.owners.find(order_id)
     if placed_by is None or user not in (None, placed_by):
-        raise Problem(ProblemType.NOT_FOUND, f"order {order_id} is not known, or not decided yet and placed elsewhere")
+        raise Problem(ProblemType.NOT_FOUND, f"order {order_id} is not known")
     return Response(200, json_body(accepted_document(order_id, placed_by, clock_ms())), [JSON, _UNKEPT])
 
 
@@ -74,7 +74,7 @@ async def orders(gateway: Gateway, request: Request) -> Answer:
     if user is None or not 1 <= len(user) <= MAX_ID_LENGTH or "\0" in user:
         raise malformed(f"`user` says whose orders: 1 to {MAX_ID_LENGTH} characters")
     request.caller.check_user(user)
-    found, cursor = await reads_of(gateway).orders_of(user, number_of(said, LIMIT), said.get("cursor"))
+    found, cursor = await gateway.reads.orders_of(user, number_of(said, LIMIT), said.get("cursor"))
     return Response(200, json_body({"orders": found, "next_cursor": cursor}), [JSON, _UNKEPT])
 
 
@@ -83,7 +83,7 @@ async def product(gateway: Gateway, request: Request) -> Answer:
     product_id = product_id_of(request)
     # Most reads have no query, and this is the busiest route there is.
     least = number_of(query_of(request, (MIN_VERSION.name,)), MIN_VERSION) if request.query_string else 0
-    found = await reads_of(gateway).product(product_id, least)
+    found = await gateway.reads.product(product_id, least)
     if found is None:
         raise Problem(ProblemType.NOT_FOUND, f"no stock of product {product_id[:80]!r} was ever booked (IDs are case-sensitive)")
     return versioned(request, found)
@@ -92,16 +92,9 @@ async def product(gateway: Gateway, request: Request) -> Answer:
 async def products(gateway: Gateway, request: Request) -> Answer:
     """Read the stock of several products."""
     ids = ids_of(query_of(request, (IDS.name,)).get(IDS.name, ""))
-    found = await reads_of(gateway).products(ids)
+    found = await gateway.reads.products(ids)
     document = {"products": [found[x] for x in ids if x in found], "missing": [x for x in ids if x not in found]}
     return Response(200, json_body(document), [JSON, _UNKEPT])
-
-
-def reads_of(gateway: Gateway) -> Reads:
-    """Return the seam; raises Problem where nobody fills it."""
-    if gateway.reads is None:
-        raise Problem(ProblemType.NOT_IMPLEMENTED, "this gateway reads nothing back")
-    return gateway.reads
 
 
 def query_of(request: Request, names: Iterable[str]) -> dict[str, str]:
@@ -159,7 +152,7 @@ ROUTES: Final = (
         order,
         "Read an order",
         (Scope.READ,),
-        _AGE + "An order that was placed here and is not decided yet is `accepted`, with version 0.",
+        _AGE + "An order that was placed and is not decided yet is `accepted`, with version 0.",
         answers={200: OrderView, 304: None},
         parameters=(ORDER_ID, MIN_VERSION, IF_NONE_MATCH),
         problems=_PROBLEMS,

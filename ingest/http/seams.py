@@ -62,6 +62,9 @@ class Caller:
 class Authorize(Protocol):
     """Says who asks."""
 
+    def at_hand(self, request: Request) -> Caller | None:
+        """Return the caller of a request where that can be said at once."""
+
     async def __call__(self, request: Request) -> Caller:
         """Return the caller of a request; raises Problem UNAUTHENTICATED. Asked for every route with a scope."""
 
@@ -77,6 +80,9 @@ class Admission:
 
 class Throttle(Protocol):
     """Token buckets per API key and per user."""
+
+    def at_once(self, caller: Caller) -> Headers | None:
+        """Take one token where that can be done without asking anybody; return the answer's headers, None where it cannot."""
 
     async def __call__(self, caller: Caller, cost: int) -> Admission:
         """Take `cost` tokens: 1 before a request's handler runs, then n for each part of n lines of a batch."""
@@ -116,8 +122,22 @@ class Idempotency(Protocol):
         """Say that the claims of these items are in flight no more: acknowledged by the brokers, or given up."""
 
 
+class Placed(Protocol):
+    """Whose the orders are that all gateways took lately, and that may not be decided."""
+
+    def note(self, placed: Sequence[tuple[int, str]]) -> None:
+        """Tell the others of orders, by ID and user, soon."""
+
+    async def user_of(self, order_id: int) -> str | None:
+        """Return whose an order is, None if that is not known."""
+
+
 class Reads(Protocol):
     """Answers from what the sinks wrote. Fields as in docs/gateway.md; IDs are strings; `version` and `age_ms` always there."""
+
+    @property
+    def placed(self) -> Placed:
+        """What the sinks have not written yet."""
 
     async def order(self, order_id: int, min_version: int = 0, user: str | None = None) -> Mapping[str, Any] | None:
         """Return an order; None if it is unknown, not decided yet, or not of `user` where one is named.

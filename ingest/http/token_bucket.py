@@ -13,6 +13,7 @@ from typing import Final
 
 from ingest.http.seams import Limit
 
+_ceil: Final = math.ceil
 UNSURE: Final = 0.1
 """Of the burst: so much may be taken before the shared bucket has answered, and at least one token."""
 
@@ -32,6 +33,13 @@ class Bucket:
     unreported: float = 0.0
     """Taken and not yet known to the shared bucket, nor on its way there."""
     on_the_way: float = 0.0
+    unsure: float = 0.0
+    """Of its limit, as `unsure` says; `due`: taken and not reported, at which it should be."""
+    due: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.unsure = unsure(self.limit)
+        self.due = self.unsure / 2
 
     @classmethod
     def full(cls, limit: Limit, now: float) -> Bucket:
@@ -40,8 +48,11 @@ class Bucket:
 
     def refill(self, now: float) -> None:
         """Add what came since."""
-        if now > self.at:
-            self.tokens = min(self.limit.burst, self.tokens + (now - self.at) * self.limit.rate)
+        at = self.at
+        if now > at:
+            rate, burst = self.limit
+            tokens = self.tokens + (now - at) * rate
+            self.tokens = tokens if tokens < burst else burst
             self.at = now
 
     def wait_s(self, cost: float) -> float:
@@ -52,6 +63,10 @@ class Bucket:
         # Sums of many small refills fall short by less than this.
         return lacking / self.limit.rate if lacking > 1e-6 else 0.0
 
+    def is_sure(self, shares: bool) -> bool:
+        """Say whether one token may be taken at once; `shares`: there is a shared bucket to be unsure of."""
+        return self.tokens >= 1 and not (shares and 0 < self.unreported + self.on_the_way > self.unsure - 1)
+
     def take(self, cost: float) -> None:
         """Take tokens, which `wait_s` has said are there."""
         self.tokens -= cost
@@ -60,11 +75,11 @@ class Bucket:
     def is_unsure(self, cost: float) -> bool:
         """Say whether to hear of the shared bucket before taking `cost` more."""
         pending = self.unreported + self.on_the_way
-        return pending > 0 and pending + cost > unsure(self.limit)
+        return pending > 0 and pending + cost > self.unsure
 
     def is_due(self) -> bool:
         """Say whether what was taken should be reported."""
-        return self.unreported >= unsure(self.limit) / 2
+        return self.unreported >= self.due
 
     def report(self) -> float:
         """Return what to tell the shared bucket; it is on its way then."""
@@ -90,4 +105,4 @@ def policy_of(name: str, limit: Limit) -> str:
 def state_of(name: str, bucket: Bucket) -> str:
     """Return the bucket's RateLimit item: `r` tokens left, full again in `t` s."""
     left, (rate, burst) = bucket.tokens, bucket.limit
-    return f'"{name}";r={int(left + 1e-6) if left > 0 else 0};t={math.ceil((burst - left) / rate)}'
+    return f'"{name}";r={int(left + 1e-6) if left > 0 else 0};t={_ceil((burst - left) / rate)}'

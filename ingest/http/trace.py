@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-import random
+import os
 import re
 from typing import Final, NamedTuple
 
 HEADER: Final = "traceparent"
 _FORM: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
-# Not a secret: it only has to differ from the others'. Not seeded by anybody, unlike the shared generator.
-_random: Final = random.Random()  # noqa: S311
+_BLOCK: Final = 1_024
+
+
+class _Drawn:
+    """Random hex digits, drawn for many traces at once; 48 for each: all zeroes, which would not be a trace, come once in 2^64 requests."""
+
+    def __init__(self) -> None:
+        self._digits = ""
+        self._at = 0
+
+    def next(self) -> str:
+        at = self._at
+        if at >= len(self._digits):
+            self._digits, at = os.urandom(24 * _BLOCK).hex(), 0
+        self._at = at + 48
+        return self._digits[at : at + 48]
+
+
+_draw: Final = _Drawn().next
 
 
 class Trace(NamedTuple):
@@ -21,8 +38,10 @@ class Trace(NamedTuple):
 
 def trace_of(header: str | None) -> Trace:
     """Return the trace that a request's `traceparent` names, or a new one where it names none."""
-    sent = _FORM.fullmatch(header) if header else None
-    drawn = f"{_random.getrandbits(192):048x}"  # all zeroes, which would not be a trace, is drawn once in 2^64 requests
-    if sent is None or (sent[3] and header is not None and header.startswith("00")):
+    drawn = _draw()
+    if header is None:
+        return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
+    sent = _FORM.fullmatch(header)
+    if sent is None or (sent[3] and header.startswith("00")):
         return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
     return Trace(sent[1], f"00-{sent[1]}-{drawn[32:]}-{sent[2]}")

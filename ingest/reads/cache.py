@@ -26,6 +26,7 @@ K = TypeVar("K", bound=Hashable)
 
 TIMEOUT_S: Final = 0.3
 """For one question, however many keys it has."""
+NOTE_TIMEOUT_S: Final = 2.0
 MOST_KEYS: Final = 250
 PROBE_EVERY_S: Final = 0.5
 
@@ -38,6 +39,7 @@ class Cache:
         self._probing: asyncio.Task[None] | None = None
         # Opened by the probe alone: time does not open it again.
         self._breaker = Breaker(float("inf"))
+        self._notes = Breaker()
         try:
             self._redis = redis.Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0), decode_responses=True, socket_connect_timeout=timeout_s)
         except ValueError as error:
@@ -66,6 +68,23 @@ class Cache:
         if self.answers and rows:
             args = [len(names), names.index("version") + 1, *names, *chain.from_iterable(values_of(names, fields) for fields in rows.values())]
             await self._asked(self._fill(keys=list(rows), args=args))
+
+    async def note(self, hashes: Mapping[str, Sequence[int | str]], life_s: int) -> None:
+        """Add fields (each name and its value in turn) to hashes, which Redis forgets `life_s` after the last of them.
+
+        What it does not take is lost; reads do not suffer from that.
+        """
+        if not (hashes and self.answers and self._notes.allows()):
+            return
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, fields in hashes.items():
+            pipeline.execute_command("HSET", key, *fields)
+            pipeline.execute_command("EXPIRE", key, life_s)
+        try:
+            async with asyncio.timeout(NOTE_TIMEOUT_S):
+                await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError, TimeoutError):
+            self._notes.failed()
 
     async def close(self) -> None:
         """Let go of the connection."""

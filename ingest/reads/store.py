@@ -16,6 +16,7 @@ from ingest.reads.cursors import cursor_of, place_of
 from ingest.reads.documents import order_document, product_document
 from ingest.reads.fields import ORDER_FIELDS, PRODUCT_FIELDS, Fields, order_of_values, stock_of_values
 from ingest.reads.gather import Gather
+from ingest.reads.placed import PlacedOrders
 from ingest.reads.tables import Tables
 from schemas import views
 
@@ -25,9 +26,13 @@ Page: TypeAlias = Sequence[tuple[int, int]]
 
 
 class StoreReads:
-    """See Reads. `redis_url` empty: MySQL alone. `wait_s`: how long `min_version` is waited for; `cache_s`: how long Redis is. For the event loop's thread."""
+    """See Reads. `redis_url` empty: MySQL alone. `wait_s`: how long `min_version` is waited for; `cache_s`: how long Redis is; `placed_s`: how long orders
+    that may not be decided are noted. For the event loop's thread.
+    """
 
-    def __init__(self, redis_url: str, mysql_url: str, shards: str, wait_s: float, cache_s: float = TIMEOUT_S, clock: Callable[[], int] = clock_ms) -> None:
+    def __init__(
+        self, redis_url: str, mysql_url: str, shards: str, wait_s: float, cache_s: float = TIMEOUT_S, placed_s: float = 0, clock: Callable[[], int] = clock_ms
+    ) -> None:
         self._tables = Tables(mysql_url, shards, threads=THREADS)
         self._clock = clock
         cache = self._cache = Cache(redis_url, cache_s) if redis_url else None
@@ -35,6 +40,7 @@ class StoreReads:
         product_rows = CachedRows(cache, views.stock_key, PRODUCT_FIELDS, stock_of_values)
         self._orders: CacheAside[int] = CacheAside(order_rows, self._tables.orders, wait_s)
         self._products: CacheAside[str] = CacheAside(product_rows, self._tables.products, wait_s)
+        self.placed = PlacedOrders(cache, placed_s)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pages")
         self._pages: Gather[PageAsked, Page] = Gather(self._fetch_pages, THREADS, 1)
 
@@ -70,7 +76,7 @@ class StoreReads:
 
     async def close(self) -> None:
         """Wait for what is under way, then let go of the stores."""
-        await asyncio.gather(self._orders.close(), self._products.close(), self._pages.close())
+        await asyncio.gather(self._orders.close(), self._products.close(), self._pages.close(), self.placed.close())
         self._threads.shutdown()
         if self._cache is not None:
             await self._cache.close()

@@ -24,7 +24,7 @@ def run(**known: str) -> None:
     set_up_logging()
     arm_failpoints()
     configured = webhook_settings(**known)
-    with RunFile(configured.run_dir, figures_at()):
+    with RunFile(configured.run_dir, figures_at(), "webhooks"):
         try:
             asyncio.run(_serve(configured))
         except SinkError:

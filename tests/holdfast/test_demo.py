@@ -108,7 +108,7 @@ def test_what_is_confirmed_was_shipped(shop: Shop) -> None:
 
 def test_it_is_left_running_with_its_warehouse(shop: Shop) -> None:
     kinds = {process["kind"] for process in json.loads(shop.holdfast("status", "--json").stdout)["processes"]}
-    assert kinds == {"worker", "sink", "gateway", "ship"}
+    assert kinds == {"worker", "sink", "webhooks", "gateway", "ship"}
     assert shop.holdfast("up").returncode == 0
     assert "ship" in {process["kind"] for process in json.loads(shop.holdfast("status", "--json").stdout)["processes"]}
 

@@ -24,7 +24,8 @@ from holdfast.stack.health import check_gateway
 from holdfast.stack.home import Home
 from holdfast.stack.ports import free_port
 from holdfast.stack.state import Plan, StackState, Task
-from tests.support.gateway import bearer, new_key
+from tests.support.gateway import bearer, new_key, order_body
+from tests.support.sse import receiving
 from tests.support.stack import new_database, new_redis, unique_name
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +131,13 @@ def shop(endpoints: Endpoints, stack_home: Home) -> Iterator[Shop]:
     home = stack_home.root.with_name(unique_name("gateway-home-"))
     with new_database(endpoints.mysql) as mysql, new_redis(endpoints.redis) as redis:
         at = replace(endpoints, mysql=mysql, redis=redis)
-        own = {"HOLDFAST_TOPIC_PREFIX": unique_name("g"), "HOLDFAST_PARTITIONS": "2", "HOLDFAST_HOME": str(home), "HOLDFAST_CACHE": str(stack_home.cache)}
+        own = {
+            "HOLDFAST_TOPIC_PREFIX": unique_name("g"),
+            "HOLDFAST_PARTITIONS": "2",
+            "HOLDFAST_WEBHOOKS_ALLOW_PRIVATE": "true",
+            "HOLDFAST_HOME": str(home),
+            "HOLDFAST_CACHE": str(stack_home.cache),
+        }
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         shop = Shop({**os.environ, **at.variables(), **own, "PATH": path}, mysql)
         try:
@@ -159,6 +166,17 @@ def test_up_brings_one_that_takes_orders_and_says_where(shop: Shop) -> None:
     url = shop.status()["gateway"]
     assert ready(url), "`up` waits for it"
     assert url in shop.holdfast("status").stdout
+
+
+def test_up_starts_what_tells_endpoints(shop: Shop) -> None:
+    assert ("webhooks", "running") in {(each["name"], each["status"]) for each in shop.status()["processes"]}
+    url, admin = shop.status()["gateway"], bearer(new_key(shop.mysql))
+    with receiving() as receiver:
+        added = shop.holdfast("webhooks", "add", f"{receiver.url}/hook", "--json")
+        assert added.returncode == 0, added.stderr
+        body = order_body(("not-there", 1))
+        order_id = httpx.post(f"{url}/v1/orders", json=body, headers={**admin, "Prefer": "wait=30"}, timeout=60).json()["order_id"]
+        until(lambda: [posted.headers["webhook-id"] for posted in receiver.of("/hook")] == [f"order-{order_id}-1"])
 
 
 def test_the_readmes_lines_place_follow_and_read_an_order(shop: Shop) -> None:

@@ -125,6 +125,6 @@ def test_a_large_log_is_put_aside(tmp_path: Path) -> None:
 
 def test_the_pipeline_runs_under_this_interpreter() -> None:
     names = [task.name for task in pipeline.processes(2)]
-    assert names == ["worker-1", "worker-2", "sink-mysql", "sink-redis"]
+    assert names == ["worker-1", "worker-2", "sink-mysql", "sink-redis", "webhooks"]
     assert pipeline.command_line(pipeline.WORKER) == [sys.executable, "-m", "holdfast", "worker"]
     assert pipeline.command_line(("sleep", "1")) == ["sleep", "1"]

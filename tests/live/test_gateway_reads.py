@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import httpx
 import pytest
+import redis
 
+from schemas.views import placed_key
 from sinks import batch
 from sinks.migrate import migrate
 from sinks.mysql_sink import MysqlStore
@@ -21,13 +24,18 @@ VALUES = [level("A", 3), level("a/b ü", 1), *(outcome(n, 2, ["A", "B"], user_id
 
 
 @pytest.fixture(scope="module")
-def gateway(kafka: str, module_database: str, module_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def pipeline(kafka: str, module_database: str, module_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    with running(Pipeline(kafka, unique_name("r"), tmp_path_factory.mktemp("gateway"), module_database, module_redis)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def gateway(pipeline: Pipeline, module_database: str, module_redis: str) -> Iterator[GatewayProcess]:
     migrate(module_database)
     for store in (MysqlStore(module_database), RedisStore(module_redis)):
         store.write(batch.fold(records(VALUES)), {})
         store.close()
-    pipeline = Pipeline(kafka, unique_name("r"), tmp_path_factory.mktemp("gateway"), module_database, module_redis)
-    with running(pipeline), running_gateway(pipeline, gateway_read_wait="0.3", gateway_cache_timeout="20") as found:
+    with running_gateway(pipeline, gateway_read_wait="0.3", gateway_cache_timeout="20") as found:
         yield found
 
 
@@ -95,6 +103,27 @@ def test_an_order_that_is_not_decided_is_accepted(gateway: GatewayProcess, keys:
     assert get(gateway, path, keys["bob"]).status_code == 404
     late = get(gateway, f"{path}?min_version=1", keys["ann"])
     assert (late.status_code, late.json()["type"], late.headers["retry-after"]) == (503, "/problems/not-yet", "1")
+
+
+def test_it_is_accepted_at_every_gateway_until_it_is_decided(gateway: GatewayProcess, pipeline: Pipeline, keys: dict[str, str], module_redis: str) -> None:
+    with running_gateway(pipeline) as other, gateway.client(keys["ann"]) as client:
+        single = client.post("/v1/orders", json=order_body(("A", 1), user="ann")).json()["order_id"]
+        lines = b"".join(json.dumps(order_body(("A", 1), user="ann")).encode() + b"\n" for _ in range(300))
+        batch_ids = [json.loads(line)["order_id"] for line in client.post("/v1/orders:batch", content=lines).text.splitlines()]
+        for order_id in (single, batch_ids[0], batch_ids[-1]):
+            path = f"/v1/orders/{order_id}"
+            answer = get(other, path, keys["ann"])
+            assert (answer.status_code, answer.json()["status"], answer.json()["version"]) == (200, "accepted", 0)
+            assert get(other, path, keys["bob"]).status_code == 404
+        assert other.post(f"/v1/orders/{single}/cancel").status_code == 202
+        store = RedisStore(module_redis)
+        store.write(batch.fold(records([outcome(int(single), 1, ["A"], user_id="ann")])), {})
+        store.close()
+        for each in (gateway, other):
+            decided = get(each, f"/v1/orders/{single}", keys["ann"]).json()
+            assert (decided["version"], len(decided["lines"])) == (1, 1), "what is noted does not stand in the way of an outcome"
+    with redis.Redis.from_url(module_redis) as cache:
+        assert 0 < cache.ttl(placed_key(int(single))) <= 900
 
 
 @pytest.mark.parametrize(

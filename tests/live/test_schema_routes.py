@@ -61,7 +61,7 @@ def test_the_stock_deserializer_reads_a_topic(pipeline: Pipeline, client: Schema
     assert {each["order_id"]: each["lines"][0]["product_id"] for each in found} == {1: "85123A", 2: "85123A"}
 
 
-@pytest.mark.skipif(not kcat_knows_avro(), reason="this kcat is built without Avro")
+@pytest.mark.skipif(not kcat_knows_avro(), reason="there is no kcat that is built with Avro (docs/gateway.md)")
 def test_kcat_reads_a_topic(pipeline: Pipeline, gateway: GatewayProcess) -> None:
     topic = ORDER_OUTCOMES.named(pipeline.prefix)
     command = ["kcat", "-b", pipeline.kafka, "-C", "-t", topic, "-s", "value=avro", "-r", gateway.url, "-o", "beginning", "-e", "-q"]

@@ -15,7 +15,7 @@ from ingest.http.messages import Request
 from ingest.http.ndjson import parts_of
 from ingest.http.routes import RouteTable
 from ingest.http.seams import Caller, Scope
-from ingest.http.shedding import SLOW_S, Fill, shed
+from ingest.http.shedding import SLOW_S, shed
 from ingest.http.trace import trace_of
 from ingest.http.waiting import wait_of
 
@@ -120,7 +120,7 @@ def test_every_operation_is_named_once_and_every_route_of_the_api_needs_a_scope(
 
 @given(st.integers(0, 1_000), st.floats(0, 100), st.integers(1, 1_000))
 def test_shedding_begins_where_it_should(size: int, oldest_s: float, most: int) -> None:
-    after_s = shed(Fill(size, oldest_s), most)
+    after_s = shed(size, oldest_s, most)
     assert (after_s is None) == (size < most and oldest_s < SLOW_S)
     assert after_s is None or after_s > 0
 

@@ -1,0 +1,39 @@
+"""The short way through the throttle gives what the long one gives."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.http.seams import Caller, Limit
+from ingest.http.throttle import SharedThrottle
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+callers = st.sampled_from(
+    [Caller(None, frozenset(), "k1"), Caller("u1", frozenset(), "k2"), Caller("u1", frozenset(), "k3", Limit(1.0, 2)), Caller("u2", frozenset(), "k2")]
+)
+
+
+@given(st.lists(st.tuples(callers, st.floats(0, 0.5), st.integers(1, 3)), max_size=60))
+def test_at_once_is_the_same_as_asking(requests: list[tuple[Caller, float, int]]) -> None:
+    clock = Clock()
+    short, long = (SharedThrottle(Limit(3.0, 5), Limit(2.0, 4), None, clock) for _ in range(2))
+
+    async def run() -> None:
+        for caller, after_s, cost in requests:
+            clock.now += after_s
+            wanted = await long(caller, cost)
+            at_once = short.at_once(caller) if cost == 1 else None
+            if at_once is None:
+                assert await short(caller, cost) == wanted
+            else:
+                assert (at_once, wanted.retry_after_s) == (wanted.headers, None)
+
+    asyncio.run(run())
