@@ -1,11 +1,14 @@
-"""`holdfast replay stores`: the log taken again, beside what is live."""
+"""`holdfast replay stores | shadow`: the log taken again, beside what is live."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,8 +17,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from holdfast.commands.history import safe
+from holdfast.commands.load import Share
+from holdfast.commands.topics import kafka
+from holdfast.shadow.diff import Diff
+from holdfast.shadow.picture import svg
+from holdfast.shadow.rules import POLICIES, Rules
 from holdfast.stack.endpoints import endpoints
 from holdfast.times import Time
+from holdfast.topics import prefix_of
 from ingest.errors import IngestError
 from ingest.lookups import parse_order_id, parse_product_id
 
@@ -23,10 +32,13 @@ if TYPE_CHECKING:
     from sinks.rebuild.part import Listener
     from sinks.rebuild.run import Report
 
+SHOWN = 20
+"""Orders that a person is shown; a program gets more."""
+
 
 @click.group("replay")
 def replay() -> None:
-    """Take the log again: to fill the stores anew. Nothing is decided, charged or told again."""
+    """Take the log again: to fill the stores anew, or to see what other rules would have decided. Nothing live is decided, charged or told again."""
 
 
 @replay.command("stores")
@@ -60,6 +72,79 @@ def stores_command(
     else:
         _print(report)
     sys.exit(0 if swap or not report.differences.total else 1)
+
+
+@replay.command("shadow")
+@click.option("--from", "since", type=Time(), help="The other rules are for orders whose first line was decided from this time on, and those are compared.")
+@click.option("--to", "until", type=Time(), help="... and before this time.")
+@click.option("--opening-stock", type=Share(), help="Each product's stock before its first order, as a share of what all orders ask of it.")
+@click.option(
+    "--refusal-policy", type=click.Choice(POLICIES), default=POLICIES[0], show_default=True, help="drop-lines: an order goes on without its refused lines."
+)
+@click.option(
+    "--decline-rate", type=click.FloatRange(0, 1), help="Share of the orders whose payment the sandbox declines; by default each is answered as it was."
+)
+@click.option("--code", metavar="DIR|VERSION", help="Decide by the packages streams and schemas of a folder, or of a version that git knows.")
+@click.option("--prefix", help="Of the shadow's topics; by default one that the same options give again.")
+@click.option("--keep", is_flag=True, help="Leave the shadow's topics; `holdfast history` and `audit` read them with HOLDFAST_TOPIC_PREFIX.")
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write the difference as an SVG.")
+@click.option("--json", "as_json", is_flag=True, help='Print {"orders", "different", "decisions", "moves", "units", "revenue", "named", "prefix", "rules"}.')
+def shadow_command(
+    *,
+    since: int | None,
+    until: int | None,
+    opening_stock: Decimal | None,
+    refusal_policy: str,
+    decline_rate: float | None,
+    code: str | None,
+    prefix: str | None,
+    keep: bool,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    """Decide the log again by other rules or another version of the code, and show what would have ended differently.
+
+    The agents' own code takes everything that the live agents took, in the order in which they took it, and writes to topics of its own.
+    It knows neither stores nor webhooks nor any payment provider but the sandbox. Without options nothing may differ. A run that was killed goes on
+    when it is run again. Needs HOLDFAST_KAFKA, or a running stack; HOLDFAST_ORDER_TIMEOUT as the workers have it.
+    """
+    from holdfast.shadow.run import default_prefix, shadow
+
+    if since is not None and until is not None and since >= until:
+        raise click.UsageError("--from must be before --to")
+    timeout = round(float(os.environ.get("HOLDFAST_ORDER_TIMEOUT") or 900) * 1000)
+    rules = Rules(None if opening_stock is None else str(opening_stock), refusal_policy, decline_rate, since, until, timeout)
+    live = prefix_of()
+    chosen = prefix or default_prefix(live, rules, code)
+    with bars() as listen:
+        diff = shadow(kafka(), live, chosen, rules, code, listen, keep=keep)
+    if picture is not None:
+        picture.write_text(svg(diff, rules.document()))
+    if as_json:
+        click.echo(json.dumps({**diff.document(), "prefix": chosen if keep else None, "rules": rules.document()}))
+    else:
+        _print_diff(diff, chosen if keep else "")
+
+
+def _print_diff(diff: Diff, prefix: str) -> None:
+    console = Console()
+    table = Table("", "was", "would have been", "difference", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, (was, would) in diff.decisions().items():
+        table.add_row(name.lower().replace("_", " "), f"{was:,}", f"{would:,}", f"{would - was:+,}")
+    table.add_row("units kept", *(f"{units:,}" for units in diff.units), f"{diff.units[1] - diff.units[0]:+,}")
+    for currency, (was, would) in sorted(diff.revenue.items()):
+        table.add_row(f"revenue {safe(currency)}", f"{was / 100:,.2f}", f"{would / 100:,.2f}", f"{(would - was) / 100:+,.2f}")
+    console.print(table)
+    for order_id, before, after in diff.named[:SHOWN]:
+        ends = " -> ".join(f"{end.status} ({end.units:,} units, {end.revenue / 100:,.2f} {safe(end.currency)})" for end in (before, after))
+        console.print(f"order {order_id}: {ends}", highlight=False, soft_wrap=True)
+    if diff.different > SHOWN:
+        console.print(f"... and {diff.different - SHOWN:,} more (--json names {len(diff.named):,})", highlight=False)
+    console.print(f"{diff.different:,} of {diff.orders:,} orders would have ended differently", highlight=False)
+    if prefix:
+        console.print(f"the shadow's topics begin with {prefix}", highlight=False)
 
 
 def _selection(product: str | None, order: str | None, since: int | None, until: int | None) -> Any:
