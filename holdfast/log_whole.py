@@ -42,7 +42,7 @@ def read_whole(bootstrap: str, partitions: Collection[Partition], progress: Prog
     somebody else's open transaction.
     """
     with explained(bootstrap):
-        ends = _ends(bootstrap, partitions)
+        ends = watermarks(bootstrap, partitions)
         consumer = Consumer(_settings(bootstrap))
         try:
             yield from _read(consumer, {place: end for place, end in ends.items() if end > 0}, progress)
@@ -50,7 +50,8 @@ def read_whole(bootstrap: str, partitions: Collection[Partition], progress: Prog
             consumer.close()
 
 
-def _ends(bootstrap: str, partitions: Collection[Partition]) -> dict[Partition, int]:
+def watermarks(bootstrap: str, partitions: Collection[Partition]) -> dict[Partition, int]:
+    """Return the high watermarks: behind everything that was written, also in transactions that are open. Raises KafkaException."""
     if not partitions:
         return {}
     asked = {TopicPartition(*place): _API.OffsetSpec.latest() for place in partitions}

@@ -154,8 +154,8 @@ def classified(error: Exception, address: MysqlAddress) -> Exception:
     return NotNowError(f"MySQL at {address}: {said}") if code in NOT_NOW or lost or broken else error
 
 
-def connect(at: MysqlAddress, session: Iterable[str] = SESSION) -> Connection:
-    """Open a connection and set its session up; raises what pymysql raises (see `classified`)."""
+def connect(at: MysqlAddress, session: Iterable[str] = SESSION, answer_s: float | None = ANSWER_TIMEOUT_S) -> Connection:
+    """Open a connection and set its session up; `answer_s` (None: any time) is for each answer. Raises what pymysql raises (see `classified`)."""
     connection = pymysql.connect(
         host=at.host,
         port=at.port,
@@ -165,8 +165,8 @@ def connect(at: MysqlAddress, session: Iterable[str] = SESSION) -> Connection:
         charset="utf8mb4",
         sql_mode=SQL_MODE,
         connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=ANSWER_TIMEOUT_S,
-        write_timeout=ANSWER_TIMEOUT_S,
+        read_timeout=answer_s,
+        write_timeout=answer_s,
     )
     with connection.cursor() as cursor:
         for statement in session:

@@ -52,11 +52,13 @@ class RedisStore:
 
     Rows and positions are two steps: a position moves only when every row before it was acknowledged, and Redis writes
     its file in the order of the commands, so after any crash the rows are at least as new as the positions.
+    `prefix` goes before every key: rows that lie beside the live ones have one.
     """
 
     name = "redis"
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, prefix: str = "") -> None:
+        self.prefix = prefix
         if urlsplit(redis_url).scheme not in {"redis", "rediss", "unix"}:
             raise SinkError("HOLDFAST_REDIS must look like redis://host:port/0")
         try:
@@ -74,34 +76,37 @@ class RedisStore:
         Raises SinkError where Redis may drop rows of its own accord: nobody would hear of it.
         """
         self._must_keep()
-        with _classified():
+        with classified():
             for partition in partitions:
-                self._redis.set(views.position_key(*partition), 0, nx=True)
-        found = self._positions(partitions)
+                self._redis.set(self._position_key(partition), 0, nx=True)
+        found = self.positions(partitions)
         return {partition: found[partition] or 0 for partition in partitions}
 
     def write(self, batch: Batch, moves: Mapping[Partition, Move]) -> None:
         """See Store."""
-        with _classified():
-            self._write_hashes(PRODUCT_FIELDS, ((views.stock_key(k), _product(x)) for k, x in batch.products.items()))
+        with classified():
+            self._write_hashes(PRODUCT_FIELDS, ((self.prefix + views.stock_key(k), product_hash(x)) for k, x in batch.products.items()))
             failpoints.reach("sink-redis.half-written")
-            self._write_hashes(ORDER_FIELDS, ((views.order_key(k), _order(x)) for k, x in batch.orders.items()))
+            self._write_hashes(ORDER_FIELDS, ((self.prefix + views.order_key(k), order_hash(x)) for k, x in batch.orders.items()))
             failpoints.reach("sink-redis.written-before-commit")
             with failpoints.meanwhile("sink-redis.commit-sent"):
                 self._move(moves)
 
     def check(self, positions: Mapping[Partition, int]) -> None:
         """See Store."""
-        if difference := compare(positions, self._positions(positions)):
+        if difference := compare(positions, self.positions(positions)):
             raise PositionMovedError(difference)
 
     def close(self) -> None:
         """See Store."""
         self._redis.close()
 
+    def _position_key(self, partition: Partition) -> str:
+        return self.prefix + views.position_key(*partition)
+
     def _must_keep(self) -> None:
         try:
-            with _classified():
+            with classified():
                 policy = str(self._redis.info("memory").get("maxmemory_policy", ""))
         except SinkError as error:
             log.warning("Redis does not say whether it evicts keys; it must not", detail=str(error))
@@ -109,11 +114,12 @@ class RedisStore:
         if policy.startswith(EVICTING):
             raise SinkError(f"Redis evicts keys when its memory is full (maxmemory-policy {policy}), and rows would be lost unseen: set it to noeviction")
 
-    def _positions(self, partitions: Collection[Partition]) -> dict[Partition, int | None]:
+    def positions(self, partitions: Collection[Partition]) -> dict[Partition, int | None]:
+        """Return where partitions stand; None: never begun."""
         if not partitions:
             return {}
-        with _classified():
-            found: Any = self._redis.mget([views.position_key(*partition) for partition in partitions])
+        with classified():
+            found: Any = self._redis.mget([self._position_key(partition) for partition in partitions])
         return {partition: None if at is None else int(at) for partition, at in zip(partitions, found, strict=True)}
 
     def _write_hashes(self, fields: Sequence[str], rows: Iterable[tuple[str, list[Any]]]) -> None:
@@ -126,23 +132,25 @@ class RedisStore:
     def _move(self, moves: Mapping[Partition, Move]) -> None:
         if not moves:
             return
-        keys = [views.position_key(*partition) for partition in moves]
+        keys = [self._position_key(partition) for partition in moves]
         wrong: Any = self._move_positions(keys=keys, args=list(chain.from_iterable(moves.values())))
         if wrong:
             (topic, number), move = list(moves.items())[wrong - 1]
             raise PositionMovedError(f"{topic}[{number}] is not at {move.expected}")
 
 
-def _product(level: Level) -> list[Any]:
+def product_hash(level: Level) -> list[Any]:
+    """Return the values of a product's hash, in the order of PRODUCT_FIELDS."""
     return [int(value) if isinstance(value, bool) else value for value in product_values(level)]
 
 
-def _order(outcome: Outcome) -> list[Any]:
+def order_hash(outcome: Outcome) -> list[Any]:
+    """Return the values of an order's hash, in the order of ORDER_FIELDS."""
     return [*order_values(outcome), msgspec.json.encode(outcome["lines"])]
 
 
 @contextmanager
-def _classified() -> Iterator[None]:
+def classified() -> Iterator[None]:
     """Turn the client's errors into what they mean; those not foreseen stay what they are."""
     try:
         yield

@@ -85,7 +85,7 @@ def stock(products: Sequence[str], until: int | None, as_json: bool) -> None:
         return
     table = _table("product", *_LEVEL, "version", "changed at")
     for name, last in found.items():
-        table.add_row(_safe(name), *(f"{last.after[level]:,}" for level in _LEVEL), str(last.version), shown(last.at))
+        table.add_row(safe(name), *(f"{last.after[level]:,}" for level in _LEVEL), str(last.version), shown(last.at))
     Console().print(table)
 
 
@@ -107,7 +107,7 @@ def _movements(movements: Sequence[Movement]) -> Table:
         what = f"{m.what} refused: {m.refusal}" if m.refusal else m.what
         after = (f"{m.after[level]:,}" for level in _LEVEL[:3])
         place = f"{m.topic} {m.partition}-{m.offset}#{m.item}"
-        table.add_row(*map(_safe, (shown(m.at), str(m.version), what, f"{m.quantity:,}", about, m.actor, place)), *after)
+        table.add_row(*map(safe, (shown(m.at), str(m.version), what, f"{m.quantity:,}", about, m.actor, place)), *after)
     return table
 
 
@@ -115,7 +115,7 @@ def _events(events: Sequence[Event]) -> Table:
     table = _table("at", "what", "actor", "in the log", "")
     for e in events:
         place = f"{e.place.topic.name} {e.place.partition}-{e.place.offset}#{e.item}"
-        table.add_row(*map(_safe, (shown(e.place.at), e.what, e.actor, place, _pairs(e.detail))))
+        table.add_row(*map(safe, (shown(e.place.at), e.what, e.actor, place, _pairs(e.detail))))
     return table
 
 
@@ -127,7 +127,7 @@ def _table(*columns: str) -> Table:
     return Table(*columns, box=None, pad_edge=False)
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Texts of customers: no markup, and nothing that a terminal would obey."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).replace("[", r"\[")
 

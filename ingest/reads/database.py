@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import pymysql
+from pymysql.constants import ER
 
 from ingest.config import connect, reason
 from ingest.errors import StoreError
@@ -41,8 +42,8 @@ class Database:
         try:
             try:
                 answers = self._select_on(kept or connect(self._url, self._timeout_s), queries)
-            except (pymysql.MySQLError, OSError):
-                if kept is None or time.monotonic() - began > self._timeout_s / 2:
+            except (pymysql.MySQLError, OSError) as error:
+                if (kept is None and not _met_a_swap(error)) or time.monotonic() - began > self._timeout_s / 2:
                     raise
                 # A connection that lay idle may be dead without being at fault: once more on a new one.
                 answers = self._select_on(connect(self._url, self._timeout_s), queries)
@@ -81,6 +82,11 @@ class Database:
         at = urlsplit(self._url)
         # The connection's own error names the address already.
         return StoreError(why if why.startswith("MySQL at ") else f"MySQL at {at.hostname}:{at.port or 3306} does not answer: {why}")
+
+
+def _met_a_swap(error: Exception) -> bool:
+    """Say whether rebuilt tables took the place of those that were being read (`holdfast replay stores`)."""
+    return isinstance(error, pymysql.MySQLError) and error.args[:1] in {(ER.LOCK_DEADLOCK,), (ER.TABLE_DEF_CHANGED,), (ER.NO_SUCH_TABLE,)}
 
 
 def _drop(connection: Connection) -> None:

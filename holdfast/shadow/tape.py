@@ -1,0 +1,207 @@
+"""What the live agents took, in the order in which they took it, read back from what they said. Pure.
+
+The answer to each line and command names its product's version: that is the order of everything about a product. Of the orders agent's
+events the outcomes tell when it decided, and which commands it refused when.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from schemas.codec import Decoded, encode
+from schemas.outcomes import OrderCommandKind, OutcomeChange, Refusal, StockCommandKind
+from schemas.partitions import order_partition
+from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS
+
+READ: Final = (STOCK_DECISIONS, STOCK_COMMANDS, ORDER_COMMANDS, ORDER_OUTCOMES, PAYMENT_RESULTS)
+LINE: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at")
+MOVE: Final = ("kind", "command_id", "order_id", "line", "product_id", "quantity")
+COMMAND: Final = ("kind", "command_id", "order_id", "line", "quantity")
+ORDERS_AGENT: Final = "orders"
+_COMMANDED: Final = {OutcomeChange.SHIPPED.name: OrderCommandKind.SHIP.name, OutcomeChange.RETURNED.name: OrderCommandKind.RETURN.name}
+_RECORDS: Final = {topic.name: frozenset(topic.records) for topic in READ}
+Place: TypeAlias = tuple[int, int, bool, int]
+"""When it was decided (ms), the product's version after it, whether it was refused at that version, and a number that tells the rest apart."""
+
+
+class Hold(NamedTuple):
+    """A line that asked for units, as it came."""
+
+    line: tuple[Any, ...]
+
+
+class Move(NamedTuple):
+    """A command about a product from outside the stages."""
+
+    kind: int
+    command_id: str
+    order_id: int
+    line: int
+    product_id: str
+    quantity: int
+    as_of: int
+    actor: str
+
+
+class Asked(NamedTuple):
+    """A command about an order: when the brokers took it (ms), and the command. `whole`: an order that another system decided, as a record."""
+
+    at: int
+    fields: tuple[Any, ...]
+    actor: str
+    whole: bytes = b""
+
+
+class Tape:
+    """Filled by `add`, in any order that keeps each partition's; complete only with all of READ."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self.stock: defaultdict[int, list[tuple[Place, Hold | Move]]] = defaultdict(list)
+        self.invalid: list[tuple[int, int, bytes]] = []
+        """(when, the orders agent's partition, StockDecisions) of lines that no stock is asked for."""
+        self.inner: defaultdict[tuple[int, int, int], deque[Place]] = defaultdict(deque)
+        """(kind, order ID, line) -> when the orders agent's own commands were carried out."""
+        self.commands: defaultdict[int, list[Asked]] = defaultdict(list)
+        self.decided: dict[int, tuple[str, int]] = {}
+        self.refused: defaultdict[tuple[int, str], deque[tuple[int, str]]] = defaultdict(deque)
+        """(order ID, command ID) -> when it was refused and why, each time that it came."""
+        self.moved: defaultdict[tuple[int, str], deque[int]] = defaultdict(deque)
+        """(order ID, SHIP or RETURN) -> when such a command was carried out, each time."""
+        self.paid: dict[tuple[int, int, int], tuple[int, str]] = {}
+        self.first_at: dict[int, int] = {}
+        self.opened: dict[str, Place] = {}
+        """Each product's first line."""
+        self.demand: Counter[str] = Counter()
+        self.end_at = 0
+        self._as_of: dict[tuple[int, int, int], int] = {}
+        self._counted: set[tuple[int, int]] = set()
+        self._waiting: list[tuple[int, int, int, Place, Move]] = []
+        self._numbers = 0
+
+    def add(self, topic: str, partition: int, offset: int, at: int, record: Decoded) -> None:
+        """Take one record; `topic` without prefix, `at` when the brokers took it in ms."""
+        if record.name not in _RECORDS[topic]:
+            return
+        self.end_at = max(self.end_at, at)
+        value = record.value
+        if record.name == "StockDecisions":
+            self._add_holds(partition, value)
+        elif record.name == "StockMovements":
+            self._add_moves(value)
+        elif topic == STOCK_COMMANDS.name:
+            self._add_counts(partition, offset, record)
+        elif topic == ORDER_COMMANDS.name:
+            self._add_commands(partition, at, record)
+        elif record.name == "PaymentResults":
+            for order_id, attempt, sequence, result, reason in zip(*(value[c] for c in ("order_id", "attempt", "sequence", "result", "reason")), strict=True):
+                self.paid.setdefault((order_id, attempt, sequence), (result, reason))
+        elif record.name == "OrderOutcome":
+            self._add_outcome(value)
+        elif record.name == "OrderCommandRefused":
+            self.refused[value["order_id"], value["command_id"]].append((value["refused_at"], value["refusal"]))
+
+    def finish(self) -> None:
+        """All is read: put everything in order."""
+        for partition, offset, index, place, move in self._waiting:
+            as_of = self._as_of.get((partition, offset, index), 0)
+            self.stock[partition].append((place, move._replace(as_of=as_of)))
+        self._waiting = []
+        for items in self.stock.values():
+            items.sort(key=lambda item: item[0])
+        for places in self.inner.values():
+            ordered = sorted(places)
+            places.clear()
+            places.extend(ordered)
+
+    def command_at(self, asked: Asked) -> int:
+        """Return when the orders agent took a command, as near as the log says it (ms)."""
+        if asked.whole:
+            order_id, as_of = asked.fields
+            decided_at = self.decided.get(order_id, ("", as_of))[1]
+            # Another decision stands: the order was placed here first.
+            return asked.at if decided_at == as_of else max(asked.at, decided_at + 1)
+        kind, command_id, order_id, *_ = asked.fields
+        status, decided_at = self.decided.get(order_id, ("", 0))
+        if refused := self.refused.get((order_id, command_id)):
+            refused_at, refusal = refused.popleft()
+            # A cancellation that came before its order was kept until a deadline of its own; one batch may have refused a shipment
+            # and then decided the order.
+            is_before = refusal == Refusal.NOT_CONFIRMED.name and refused_at == decided_at and status == "CONFIRMED"
+            return asked.at if kind == OrderCommandKind.CANCEL and refusal == Refusal.UNKNOWN_ORDER.name else refused_at - is_before
+        if kind == OrderCommandKind.CANCEL:
+            return decided_at if status == "CANCELLED" else asked.at
+        moved = self.moved.get((order_id, OrderCommandKind(kind).name))
+        return moved.popleft() if moved else max(asked.at, decided_at)
+
+    # -- stock ---------------------------------------------------------------------------------------------------------
+
+    def _place(self, at: int, version: int, refusal: int) -> Place:
+        self._numbers += 1
+        is_refused = bool(refusal) and refusal != Refusal.COUNT_BELOW_RESERVED
+        return at, version, is_refused, self._numbers
+
+    def _add_holds(self, partition: int, value: Mapping[str, Any]) -> None:
+        at, home = value["decided_at"], value["partition"]
+        for number, line in enumerate(zip(*(value[c] for c in LINE), strict=True)):
+            self.first_at[line[0]] = min(at, self.first_at.get(line[0], at))
+            if Refusal(value["refusal"][number]).is_invalid_line:
+                self.invalid.append((at, partition, one_of(value, [number])))
+                continue
+            place = self._place(at, value["version"][number], value["refusal"][number])
+            self.stock[home].append((place, Hold(line)))
+            product = line[3]
+            self.opened[product] = min(place, self.opened.get(product, place))
+            if line[:2] not in self._counted:
+                self._counted.add(line[:2])
+                self.demand[product] += line[4]
+
+    def _add_moves(self, value: Mapping[str, Any]) -> None:
+        columns = zip(*(value[c] for c in (*MOVE, "refusal", "version", "offset", "index", "actor")), strict=True)
+        for *fields, refusal, version, offset, index, actor in columns:
+            place = self._place(value["decided_at"], version, refusal)
+            if actor == ORDERS_AGENT and not fields[1]:
+                self.inner[fields[0], fields[2], fields[3]].append(place)
+            else:
+                self._waiting.append((value["partition"], offset, index, place, Move._make((*fields, 0, actor))))
+
+    def _add_counts(self, partition: int, offset: int, record: Decoded) -> None:
+        """Of a COUNT the answer does not say of when it is; the command does."""
+        value = record.value
+        if record.name == "StockCommand":
+            self._as_of[partition, offset, 0] = value["as_of"]
+            return
+        for index, (kind, as_of) in enumerate(zip(value["kind"], value["as_of"], strict=True)):
+            if kind == StockCommandKind.COUNT:
+                self._as_of[partition, offset, index] = as_of
+
+    # -- orders --------------------------------------------------------------------------------------------------------
+
+    def _add_outcome(self, value: Mapping[str, Any]) -> None:
+        if value["change"] == OutcomeChange.DECIDED.name:
+            self.decided[value["order_id"]] = (value["status"], value["decided_at"])
+        elif value["change"] in _COMMANDED:
+            self.moved[value["order_id"], _COMMANDED[value["change"]]].append(value["changed_at"])
+
+    def _add_commands(self, partition: int, at: int, record: Decoded) -> None:
+        value = record.value
+        if record.name == "ImportedOrder":
+            if order_partition(value["order_id"], self.partitions) == partition:
+                self.commands[partition].append(Asked(at, (value["order_id"], value["decided_at"]), "", encode(record.name, value)))
+            return
+        if record.name == "OrderCommand":
+            items: list[tuple[Any, ...]] = [(OrderCommandKind[value["kind"]].value, *(value[c] for c in COMMAND[1:]))]
+        else:
+            items = list(zip(*(value[c] for c in COMMAND), strict=True))
+        for fields in items:
+            # One that a foreign partitioner put elsewhere was sent on, and comes by once more.
+            if order_partition(fields[2], self.partitions) == partition:
+                self.commands[partition].append(Asked(at, fields, value["actor"]))
+
+
+def one_of(value: Mapping[str, Any], numbers: list[int]) -> bytes:
+    """Return some items of a StockDecisions record as a record of their own."""
+    columns = {c: [value[c][n] for n in numbers] for c in value if c not in {"partition", "decided_at"}}
+    return encode("StockDecisions", {**value, **columns, "refusal": bytes(columns["refusal"])})

@@ -1,0 +1,164 @@
+"""A shop in memory decides random traffic; its log is decided again, and what must come out of that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from holdfast.shadow.diff import Diff, Ends, compare
+from holdfast.shadow.rules import DROP_LINES, Rules
+from holdfast.shadow.tape import READ, Tape
+from holdfast.shadow.world import World
+from schemas import codec
+from schemas.topics import ORDER_OUTCOMES, Topic
+from streams.payments.sandbox import DECLINED_TOKEN
+from streams.runtime.records import Write
+from tests.flow.traffic import Traffic
+from tests.support.flow import SOUND, START, TIMEOUT, Flow
+from tests.support.replay import new_flow
+
+NAMES = frozenset(topic.name for topic in READ)
+Times = dict[tuple[str, int, int], int]
+
+
+def timed(flow: Flow) -> Times:
+    """Note when the log takes each record from now on, as brokers do."""
+    times: Times = {}
+    append = flow.log.append
+
+    def noted(topic: Topic, partition: int, key: bytes | None, value: bytes | None) -> None:
+        times[topic.name, partition, flow.log.ends[topic.name, partition]] = flow.now
+        append(topic, partition, key, value)
+
+    flow.log.append = noted  # type: ignore[method-assign]
+    return times
+
+
+def tape_of(flow: Flow, times: Times) -> Tape:
+    tape = Tape(flow.partitions)
+    for (name, partition), records in flow.log.records.items():
+        for record in records if name in NAMES else ():
+            if (decoded := decoded_or_none(record.value)) is not None:
+                tape.add(name, partition, record.offset, times[name, partition, record.offset], decoded)
+    tape.finish()
+    return tape
+
+
+def decoded_or_none(value: bytes | None) -> codec.Decoded | None:
+    try:
+        return codec.decode(value)
+    except codec.UndecodableError:
+        return None
+
+
+def shadowed(flow: Flow, times: Times, rules: Rules) -> tuple[Diff, list[Write]]:
+    written: list[Write] = []
+    for _ in World(tape_of(flow, times), rules, written.extend).run():
+        pass
+    was, would = Ends(), Ends()
+    for side, values in ((was, live_outcomes(flow)), (would, [w.value for w in written if w.topic is ORDER_OUTCOMES])):
+        for value in values:
+            if (decoded := decoded_or_none(value)) is not None:
+                side.add(decoded.name, decoded.value)
+    return compare(was.all(), would.all()), written
+
+
+def live_outcomes(flow: Flow) -> Sequence[bytes | None]:
+    return [record.value for p in range(flow.partitions) for record in flow.log.records[ORDER_OUTCOMES.name, p]]
+
+
+def busy(seed: int, acts: int = 200) -> tuple[Flow, Times]:
+    """A shop that was given everything: doubled, foreign, impossible and late lines, races of cancellations and payments, orders of other systems."""
+    flow = new_flow(3, seed)
+    flow.fates, flow.weights = SOUND, (10, 1, 1, 1)
+    times = timed(flow)
+    traffic = Traffic(flow, seed)
+    traffic.open_shop()
+    for _ in range(acts):
+        traffic.act()
+        flow.wait(flow.rng.randrange(40))
+        for _ in range(flow.rng.randrange(5)):
+            flow.step()
+            flow.wait(3)
+    traffic.finish()
+    flow.settle()
+    return flow, times
+
+
+@pytest.mark.parametrize("seed", [2, 5, 8, 14, 34, 39])
+def test_the_same_rules_end_every_order_as_it_ended(seed: int) -> None:
+    flow, times = busy(seed)
+    diff, _ = shadowed(flow, times, Rules(order_timeout=TIMEOUT))
+    assert diff.orders > 20
+    assert len(diff.decisions()) > 3
+    assert diff.named == []
+    assert diff.different == 0
+
+
+@pytest.mark.long
+def test_the_same_rules_end_every_order_as_it_ended_whatever_came() -> None:
+    for seed in range(100, 400):
+        diff, _ = shadowed(*busy(seed), Rules(order_timeout=TIMEOUT))
+        assert diff.named == [], seed
+
+
+def test_the_same_tape_gives_the_same_bytes() -> None:
+    flow, times = busy(3)
+    rules = Rules(opening_stock="0.5", decline_rate=0.3, order_timeout=TIMEOUT)
+    assert shadowed(flow, times, rules)[1] == shadowed(flow, times, rules)[1]
+
+
+def small_shop(*orders: Sequence[tuple[str, int]], opening: dict[str, int], **fields: Any) -> tuple[Flow, Times]:
+    flow = Flow(partitions=2, timeout=TIMEOUT)
+    times = timed(flow)
+    for product, units in opening.items():
+        flow.stock("RESTOCK", product, units)
+    flow.run()
+    for order_id, lines in enumerate(orders, 1):
+        flow.wait(1_000)
+        flow.order(order_id, *lines, **fields)
+        flow.run()
+    return flow, times
+
+
+def test_less_opening_stock_refuses_whom_a_hand_would() -> None:
+    flow, times = small_shop([("A", 6)], [("A", 4)], [("A", 1)], [("B", 2)], opening={"A": 10, "B": 2})
+    # 11 of A are asked for and 2 of B: half of them, rounded up, are 6 and 1.
+    diff, _ = shadowed(flow, times, Rules(opening_stock="0.5", order_timeout=TIMEOUT))
+    assert {order_id: (was.decision, would.decision) for order_id, was, would in diff.named} == {2: ("CONFIRMED", "REJECTED"), 4: ("CONFIRMED", "REJECTED")}
+    assert (diff.orders, diff.different, diff.units, diff.revenue) == (4, 2, [12, 6], {"GBP": [1_200, 600]})
+    more, _ = shadowed(flow, times, Rules(opening_stock="1", order_timeout=TIMEOUT))
+    assert [(order_id, would.decision) for order_id, _, would in more.named] == [(3, "CONFIRMED")]
+
+
+def test_stock_that_goes_to_nobody_is_there_for_those_after() -> None:
+    flow, times = small_shop([("A", 5), ("B", 1)], [("A", 5)], opening={"A": 5, "B": 1})
+    diff, _ = shadowed(flow, times, Rules(opening_stock="0.5", order_timeout=TIMEOUT))
+    # 5 of A and 1 of B: the first order still gets both.
+    assert diff.different == 0
+    none, _ = shadowed(flow, times, Rules(opening_stock="0", order_timeout=TIMEOUT))
+    assert {order_id: would.decision for order_id, _, would in none.named} == {1: "REJECTED"}
+
+
+def test_an_order_may_go_on_without_its_refused_lines() -> None:
+    flow, times = small_shop([("A", 3), ("B", 2)], [("B", 1)], [("C", 1)], opening={"A": 5, "B": 1})
+    diff, _ = shadowed(flow, times, Rules(refusal_policy=DROP_LINES, order_timeout=TIMEOUT))
+    ((order_id, was, would),) = diff.named
+    assert (order_id, was.decision, would.decision, would.units, would.revenue) == (1, "REJECTED", "CONFIRMED", 3, 300)
+    assert diff.decisions() == {"CONFIRMED": (1, 2), "REJECTED": (2, 1)}
+
+
+def test_payments_are_answered_as_they_were_unless_a_rate_is_asked_for() -> None:
+    flow, times = small_shop([("A", 1)], [("A", 1)], opening={"A": 5}, payment_token=DECLINED_TOKEN)
+    assert shadowed(flow, times, Rules(order_timeout=TIMEOUT))[0].different == 0
+    flow, times = small_shop([("A", 1)], [("A", 1)], opening={"A": 5})
+    assert shadowed(flow, times, Rules(decline_rate=1.0, order_timeout=TIMEOUT))[0].decisions() == {"CONFIRMED": (2, 0), "PAYMENT_FAILED": (0, 2)}
+
+
+def test_other_rules_are_for_the_window_alone() -> None:
+    flow, times = small_shop([("A", 1)], [("A", 1)], [("A", 1)], opening={"A": 5})
+    window = Rules(decline_rate=1.0, since=START + 1_500, until=START + 2_500, order_timeout=TIMEOUT)
+    diff, _ = shadowed(flow, times, window)
+    assert [order_id for order_id, _, _ in diff.named] == [2]
