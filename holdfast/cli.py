@@ -31,6 +31,7 @@ COMMANDS = {
     "ship": "ship",
     "dead-letters": "dead_letters",
     "history": "history",
+    "repartition": "repartition",
     "audit": "audit",
     "reconcile": "reconcile",
     "watch": "watch",

@@ -46,6 +46,10 @@ class IdBlocks:
             found.append(order_id)
         return found
 
+    def resize(self, partitions: int) -> None:
+        """Have another number of partitions from now on."""
+        self.partitions, self._pools, self._begun = partitions, IdPools(partitions), 0.0
+
     def close(self) -> None:
         """Let go of the thread; the generator is the caller's."""
         self._thread.shutdown()

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from holdfast.audit.dead_letters import DeadLetters
 from holdfast.audit.log import Log
-from holdfast.audit.murmur import order_partition
 from holdfast.audit.outcomes import Outcomes
 from holdfast.audit.report import Report
 from schemas.outcomes import OrderCommandKind
@@ -69,7 +68,7 @@ class OrderCommands:
             place = c.place(item)
             if self.letters.reasons(ORDER_COMMANDS.name, *place[1:]):
                 continue
-            if order_partition(order_id, self.log.partitions) != place.partition:
+            if self.log.generations.home_of_order(order_id, place.partition) != place.partition:
                 self._stray[self._content(item)] += 1
                 continue
             self.seen[order_id, c["command_id"][item], c["kind"][item]].append(item)

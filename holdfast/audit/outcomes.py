@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from holdfast.audit.log import OUTCOME_LINE, Log
-from holdfast.audit.murmur import order_partition
 from holdfast.audit.report import Report
 from holdfast.audit.table import MISSING, Table
 from schemas.outcomes import DECISIONS, Refusal
@@ -119,14 +118,15 @@ class Outcomes:
         return any(self.table["version"][item] >= version and self.table.settled(item) for item in items)
 
     def _check_places(self, order_id: int, items: list[int]) -> None:
-        home = order_partition(order_id, self.log.partitions)
         highest = 0
         for item in items:
             version = self.table["version"][item]
             if version < highest:
                 self.report.add("outcome_out_of_order", self.table.place(item), f"after version {highest}", order_id=order_id, version=version)
             highest = max(version, highest)
-            if self.table.partition_of(item) != home:
+            here = self.table.partition_of(item)
+            home = self.log.generations.home_of_order(order_id, here)
+            if here != home:
                 self.report.add("outcome_misplaced", self.table.place(item), f"its partition is {home}", order_id=order_id)
 
     def _check_change(self, before: int | None, item: int) -> None:
