@@ -52,9 +52,9 @@ class Source:
         self._history = History(settings.topic_prefix)
         self._looked_at = time.monotonic()
         self._streams = _streams(self._history)
-        self._group = settings.group(sink)
+        self._sink = sink
         self._patience_s = settings.sink_session_timeout_ms / 1000 + REBALANCE_S
-        self._consumer = Consumer(_options(settings, self._group))
+        self._consumer = self._new_consumer()
         self._committed_at = 0.0
         self._last: dict[Partition, Message] = {}
         """The last record read of each partition: how old it is says how far behind we are."""
@@ -74,7 +74,7 @@ class Source:
     def renew(self) -> None:
         """Leave the group with this client, and go on with a new one, which has to join()."""
         self._consumer.close()
-        self._consumer = Consumer(_options(self._settings, self._group))
+        self._consumer = self._new_consumer()
         self.assigned, self.changed = frozenset(), False
         self._lost_sight, self._outside_since = False, None
 
@@ -84,7 +84,7 @@ class Source:
         The topics of earlier generations are read as well, as far as they are still there: an empty store needs them.
         """
         try:
-            self._history = self._watch.look()
+            self._go_on(self._watch.look())
             known = self._consumer.list_topics(timeout=BROKER_TIMEOUT_S).topics
         except KafkaException as error:
             raise NotNowError(f"Kafka at {self._settings.kafka} does not answer: {error.args[0].str()}") from error
@@ -94,6 +94,20 @@ class Source:
             raise SinkError(f"Kafka at {self._settings.kafka} has no topic {' and no topic '.join(missing)}: run `holdfast topics create`")
         self._outside_since = time.monotonic()
         self._consumer.subscribe(list(self._streams), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+
+    @property
+    def _group(self) -> str:
+        return self._settings.group(self._sink, self._history.prefix)
+
+    def _new_consumer(self) -> Consumer:
+        return Consumer(_options(self._settings, self._group))
+
+    def _go_on(self, history: History) -> None:
+        """Be a member of the group of the generation in use: whoever watches the lag looks there."""
+        moved, self._history = history.prefix != self._history.prefix, history
+        if moved:
+            self._consumer.close()
+            self._consumer = self._new_consumer()
 
     def poll(self, timeout_s: float) -> Polled:
         """Return what is there, waiting only while there is nothing; handles rebalances."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,25 +14,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, Producer
 
 from failpoints.names import REPARTITION
 from generations import read
 from holdfast import audit
 from holdfast.lag import READERS, LagMeter
+from holdfast.repartition.change import Repartition
+from holdfast.repartition.errors import TakenOverError
 from ingest.errors import MovingError, PublishError
 from ingest.order_ids import OrderIds
 from ingest.producer import OrderProducer
 from ingest.requests import Line, Order, StockCommand
+from schemas import codec
 from schemas.outcomes import StockCommandKind
+from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
 from streams.runtime.exits import MOVED
 from tests.support.gateway import GatewayProcess, running_gateway
-from tests.support.pipeline import Pipeline, running, until
+from tests.support.pipeline import PARTITIONS, Pipeline, running, until
 from tests.support.stack import new_database, new_redis, unique_name
 
 pytestmark = pytest.mark.live
 PRODUCTS = 12
-UNREACHED = {"reopened"}
-"""Reached only where something slips in between the last look and the fence."""
+STEPS = [step for step in REPARTITION if step != "reopened"]
+"""That one is reached only where something slips in between the last look and the fence."""
 
 
 @dataclass
@@ -144,7 +150,7 @@ def stocked(kafka: str, prefix: str, units: int) -> None:
             producer.command(StockCommand(f"opening-{number}", StockCommandKind.RESTOCK, f"p{number}", units)).result(30)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pipeline(kafka: str, mysql_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     prefix = f"{unique_name('move')}."
     settings = {"HOLDFAST_SANDBOX_SLOW": "3"}
@@ -157,7 +163,8 @@ def pipeline(kafka: str, mysql_url: str, redis_url: str, tmp_path_factory: pytes
         yield started
 
 
-def test_a_change_under_load_that_dies_at_every_step_keeps_every_promise(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("steps", [pytest.param(["outside-shut", "seeded", "switched"], id="some"), pytest.param(STEPS, id="every", marks=pytest.mark.long)])
+def test_a_change_under_load_that_dies_on_its_way_keeps_every_promise(pipeline: Pipeline, steps: list[str]) -> None:
     assert pipeline.mysql
     assert pipeline.redis
     kafka, prefix, kept = pipeline.kafka, pipeline.prefix, Kept(pipeline)
@@ -166,7 +173,7 @@ def test_a_change_under_load_that_dies_at_every_step_keeps_every_promise(pipelin
         customers = Customers(kafka, prefix, ids, gateway)
         with customers.flowing():
             until(lambda: len(customers.acknowledged) > 60, 60, "orders flow", pipeline.children[-1])
-            for step in [step for step in REPARTITION if step not in UNREACHED]:
+            for step in steps:
                 died = change(pipeline, "--to", "6", dies_at=step)
                 assert died.returncode == -signal.SIGKILL, (step, died.stdout, died.stderr)
             history = read(kafka, prefix)
@@ -181,3 +188,44 @@ def test_a_change_under_load_that_dies_at_every_step_keeps_every_promise(pipelin
     report = audit.run(kafka, pipeline.mysql, pipeline.redis, prefix)
     assert report.ok, report.text()
     assert report.checked["I2"]["orders"] == len(customers.acknowledged)
+
+
+def test_what_stands_in_the_way_is_said_and_nothing_is_changed(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    prefix = f"{unique_name('moveno')}."
+    with running(Pipeline(kafka, prefix, tmp_path_factory.mktemp("moveno"))) as pipeline:
+        same = change(pipeline, "--to", str(PARTITIONS))
+        assert (same.returncode, same.stderr.splitlines()[-1]) == (1, f"Error: there are {PARTITIONS} partitions already")
+        stocked(kafka, prefix, 5)  # no worker reads it
+        stuck = change(pipeline, "--to", "6", "--drain", "1")
+        assert stuck.returncode == 1
+        assert "not everything was read within 1 s: {'stock': 12} records are left. The change is cancelled" in stuck.stderr
+        assert json.loads(change(pipeline, "--json").stdout) == {"generation": 1, "partitions": PARTITIONS, "topic_prefix": prefix, "changing": None}
+        stocked(kafka, prefix, 5)  # the doors are open again
+
+        died = change(pipeline, "--to", "6", dies_at="barrier")
+        assert died.returncode == -signal.SIGKILL
+        with pytest.raises(MovingError):
+            stocked(kafka, prefix, 5)
+        other = change(pipeline, "--to", "5")
+        assert "a change to 6 partitions is under way: run with --to 6 to go on, or --cancel" in other.stderr
+        assert "cancelled: the shop goes on as before" in change(pipeline, "--cancel").stdout
+        assert "no change was under way" in change(pipeline, "--cancel").stdout
+        stocked(kafka, prefix, 5)
+
+
+def test_who_does_not_follow_is_refused_by_the_brokers_and_a_second_change_ends_the_first(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    prefix = f"{unique_name('movetwo')}."
+    with running(Pipeline(kafka, prefix, tmp_path_factory.mktemp("movetwo"))) as pipeline:
+        first = Repartition(kafka, prefix, lambda _what, _rows: None)
+        assert json.loads(change(pipeline, "--to", "6", "--json").stdout)["partitions"] == 6
+        with pytest.raises(TakenOverError, match="another `holdfast repartition` has taken over"):
+            first.run(6)
+        assert read(kafka, prefix).number == 2
+        refused: list[Any] = []
+        stranger = Producer({"bootstrap.servers": kafka})
+        line = {"order_id": 1, "line": 1, "line_count": 1, "product_id": "p", "quantity": 1, "unit_price": 1, "currency": "GBP", "user_id": "u"}
+        for topic in (ORDERS, STOCK_COMMANDS, ORDER_COMMANDS):
+            value = codec.encode("OrderLine", {**line, "payment_token": "t", "placed_at": 1})
+            stranger.produce(topic.named(prefix), value, b"p", 0, on_delivery=lambda error, _message: refused.append(error and error.code()))
+        stranger.flush(30)
+        assert refused == [KafkaError.MSG_SIZE_TOO_LARGE] * 3
