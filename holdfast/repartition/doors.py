@@ -7,15 +7,15 @@ the brokers then refuse whoever has not heard that the generation is closed, and
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from holdfast.repartition.errors import RepartitionError
+from holdfast.repartition.register import explained
 from schemas.topics import PIPELINE_GROUP, Topic
 
 CLOSED_BYTES: Final = 80
@@ -41,7 +41,7 @@ class Doors:
     def close(self, topics: Sequence[Topic]) -> None:
         """Return when no partition of these topics takes a record any more; what it took before stays."""
         self._limit((topic, CLOSED_BYTES) for topic in topics)
-        with _explained():
+        with explained():
             probe = Producer({**self._settings(), "transactional.id": f"{self._root}holdfast.repartition.probe"})
             probe.init_transactions(REQUEST_S)
             for topic in topics:
@@ -55,7 +55,7 @@ class Doors:
     def fence_tasks(self) -> None:
         """Return when no task that opened before this call can commit anything more."""
         ids = [f"{self._prefix}{PIPELINE_GROUP}.{stage}.{partition}" for stage in STAGES for partition in range(self._partitions)]
-        with _explained(), ThreadPoolExecutor(AT_ONCE) as threads:
+        with explained(), ThreadPoolExecutor(AT_ONCE) as threads:
             list(threads.map(self._fence, ids))
 
     def _fence(self, transactional_id: str) -> None:
@@ -66,7 +66,7 @@ class Doors:
 
     def _limit(self, limits: Iterable[tuple[Topic, int]]) -> None:
         changes = [_limited(topic.named(self._prefix), most) for topic, most in limits]
-        with _explained():
+        with explained():
             for future in self._admin.incremental_alter_configs(changes, request_timeout=REQUEST_S).values():
                 future.result()
 
@@ -91,11 +91,3 @@ def _is_refused(probe: Producer, topic: str, partition: int) -> bool:
 def _limited(topic: str, most: int) -> ConfigResource:
     entry = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
     return ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except KafkaException as error:
-        raise RepartitionError(f"Kafka did not do what was asked: {error.args[0].str()}. Run again to go on from here") from error

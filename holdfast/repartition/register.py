@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -64,12 +65,11 @@ class Register:
     def _put(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
         while True:
             try:
-                self._producer.produce(topic, value, key, partition, on_delivery=self._delivered)
+                with explained():
+                    self._producer.produce(topic, value, key, partition, on_delivery=self._delivered)
                 return
             except BufferError:
                 self._producer.poll(0.1)
-            except KafkaException as error:
-                raise _explained(error) from error
 
     def _delivered(self, error: KafkaError | None, _message: object) -> None:
         if error is not None:
@@ -84,10 +84,21 @@ class Register:
                 raise _explained(error) from error
 
     def _call(self, action: Callable[[], T]) -> T:
-        try:
+        with explained():
             return action()
-        except KafkaException as error:
-            raise _explained(error) from error
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what Kafka's client raises into a RepartitionError; one that was fenced raises a SystemError at every delivery report."""
+    try:
+        yield
+    except KafkaException as error:
+        raise _explained(error) from error
+    except SystemError as error:
+        if not isinstance(error.__cause__, KafkaException):
+            raise
+        raise _explained(error.__cause__) from error
 
 
 def _explained(error: KafkaException) -> RepartitionError:
