@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from confluent_kafka import KafkaError, Producer
 
 from failpoints.names import REPARTITION
 from generations import read
-from holdfast import audit
+from holdfast import audit, topics
 from holdfast.lag import READERS, LagMeter
 from holdfast.repartition.change import Repartition
 from holdfast.repartition.errors import TakenOverError
@@ -28,7 +29,7 @@ from ingest.producer import OrderProducer
 from ingest.requests import Line, Order, StockCommand
 from schemas import codec
 from schemas.outcomes import StockCommandKind
-from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
+from schemas.topics import DEFAULT_PARTITIONS, ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
 from streams.runtime.exits import MOVED
 from tests.support.gateway import GatewayProcess, running_gateway
 from tests.support.pipeline import PARTITIONS, Pipeline, running, until
@@ -150,44 +151,64 @@ def stocked(kafka: str, prefix: str, units: int) -> None:
             producer.command(StockCommand(f"opening-{number}", StockCommandKind.RESTOCK, f"p{number}", units)).result(30)
 
 
-@pytest.fixture
-def pipeline(kafka: str, mysql_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+@dataclass
+class Wide(Pipeline):
+    """A pipeline of as many partitions as a shop has by default."""
+
+    def create_topics(self) -> None:
+        topics.create(self.kafka, self.prefix, DEFAULT_PARTITIONS)
+
+
+@contextmanager
+def shop(kind: type[Pipeline], kafka: str, mysql_url: str, redis_url: str, folder: Path, **settings: str) -> Iterator[Pipeline]:
     prefix = f"{unique_name('move')}."
-    settings = {"HOLDFAST_SANDBOX_SLOW": "3"}
-    with (
-        new_database(mysql_url) as database,
-        new_redis(redis_url) as redis,
-        running(Pipeline(kafka, prefix, tmp_path_factory.mktemp("move"), database, redis, settings)) as started,
-    ):
-        started.sinks()
-        yield started
+    with ExitStack() as until_done:
+        database, redis = until_done.enter_context(new_database(mysql_url)), until_done.enter_context(new_redis(redis_url))
+        pipeline = kind(kafka, prefix, folder, database, redis, {"HOLDFAST_SANDBOX_SLOW": "3", **settings})
+        until_done.enter_context(running(pipeline)).sinks()
+        yield pipeline
 
 
-@pytest.mark.parametrize("steps", [pytest.param(["outside-shut", "seeded", "switched"], id="some"), pytest.param(STEPS, id="every", marks=pytest.mark.long)])
-def test_a_change_under_load_that_dies_on_its_way_keeps_every_promise(pipeline: Pipeline, steps: list[str]) -> None:
+def change_under_load(pipeline: Pipeline, to: int, steps: list[str], enough: int) -> None:
+    """Change the count while orders flow, dying at these steps on the way; then all is decided, and the audit finds nothing."""
     assert pipeline.mysql
     assert pipeline.redis
     kafka, prefix, kept = pipeline.kafka, pipeline.prefix, Kept(pipeline)
     with kept.running(), running_gateway(pipeline) as gateway, OrderIds(pipeline.mysql) as ids:
-        stocked(kafka, prefix, 40)
+        stocked(kafka, prefix, 2 * enough)
         customers = Customers(kafka, prefix, ids, gateway)
         with customers.flowing():
-            until(lambda: len(customers.acknowledged) > 60, 60, "orders flow", pipeline.children[-1])
+            until(lambda: len(customers.acknowledged) > enough, 120, "orders flow", pipeline.children[-1])
             for step in steps:
-                died = change(pipeline, "--to", "6", dies_at=step)
+                died = change(pipeline, "--to", str(to), dies_at=step)
                 assert died.returncode == -signal.SIGKILL, (step, died.stdout, died.stderr)
+            if "switched" not in steps:
+                done = change(pipeline, "--to", str(to), "--json")
+                assert done.returncode == 0, done.stderr
+                print(done.stdout)
             history = read(kafka, prefix)
             taken = len(customers.acknowledged)
-            until(lambda: len(customers.acknowledged) > taken + 60, 60, "orders flow again", pipeline.children[-1])
+            until(lambda: len(customers.acknowledged) > taken + enough, 120, "orders flow again", pipeline.children[-1])
         assert history.moving is None
-        assert history.partitions == 6
-        assert "503" in customers.refused
-        assert {MovingError.__name__} <= set(customers.refused)
+        assert history.partitions == to
+        assert {"503", MovingError.__name__} <= set(customers.refused)
         at_rest(kafka, history.prefix)
     assert set(kept.ends) == {MOVED}
     report = audit.run(kafka, pipeline.mysql, pipeline.redis, prefix)
     assert report.ok, report.text()
     assert report.checked["I2"]["orders"] == len(customers.acknowledged)
+
+
+@pytest.mark.parametrize("steps", [pytest.param(["seeded", "switched"], id="some"), pytest.param(STEPS, id="every", marks=pytest.mark.long)])
+def test_a_change_under_load_that_dies_on_its_way_keeps_every_promise(kafka: str, mysql_url: str, redis_url: str, tmp_path: Path, steps: list[str]) -> None:
+    with shop(Pipeline, kafka, mysql_url, redis_url, tmp_path) as pipeline:
+        change_under_load(pipeline, 6, steps, 60)
+
+
+@pytest.mark.long
+def test_8_to_24_partitions_under_load(kafka: str, mysql_url: str, redis_url: str, tmp_path: Path) -> None:
+    with shop(Wide, kafka, mysql_url, redis_url, tmp_path, HOLDFAST_PARTITIONS=str(DEFAULT_PARTITIONS)) as pipeline:
+        change_under_load(pipeline, 24, [], 300)
 
 
 def test_what_stands_in_the_way_is_said_and_nothing_is_changed(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> None:
