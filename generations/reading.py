@@ -83,14 +83,16 @@ _READING: Final[dict[str, str | int | bool]] = {
 def _until(consumer: Consumer, end: int) -> Iterator[Change]:
     deadline = time.monotonic() + READ_S
     while time.monotonic() < deadline:
-        for message in consumer.consume(100, WAIT_S):
-            error, offset = message.error(), int(message.offset() or 0)
-            if error is None:
-                yield _change(message.value())
-            elif error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
-            elif offset >= end:
-                return
+        message = consumer.poll(WAIT_S)
+        if message is None:
+            continue
+        error = message.error()
+        if error is None:
+            yield _change(message.value())
+        elif error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        elif int(message.offset() or 0) >= end:
+            return
     raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
 

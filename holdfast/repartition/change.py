@@ -86,7 +86,8 @@ class Repartition:
             return self._run(partitions)
         except TakenOverError:
             # Who took over may have cancelled, and we have closed the doors once more since.
-            if self._register.read().moving is None:
+            now = self._register.read()
+            if now.moving is None and now.number == self._history.number:
                 self._doors.open(ALL_INPUTS)
             raise
 

@@ -23,7 +23,7 @@ from streams.payments.sandbox import Sandbox
 from streams.runtime import changelog as log_of
 from streams.runtime.brokers import Brokers
 from streams.runtime.changelog import Changelog
-from streams.runtime.clients import InputTopic, MisconfiguredError
+from streams.runtime.clients import InputTopic, MisconfiguredError, consume
 from streams.runtime.positions import positions_of, positions_record
 from streams.runtime.records import Place, StageKind
 from streams.stages.orders import orders_kind
@@ -98,7 +98,7 @@ def _with_records(consumer: Consumer, inputs: int) -> set[str]:
     ended: set[str] = set()
     deadline = time.monotonic() + READ_S
     while len(found | ended) < inputs:
-        for message in consumer.consume(10, 0.5):
+        for message in consume(consumer, 10, 0.5):
             error = message.error()
             if error is None:
                 found.add(f"{message.topic()}[{message.partition()}]")

@@ -129,7 +129,7 @@ class Customers:
 
 
 def change(pipeline: Pipeline, *options: str, dies_at: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = pipeline.environment() | ({"HOLDFAST_FAILPOINTS": f"repartition.{dies_at}=kill"} if dies_at else {})
+    environment = pipeline.environment() | {"PYTHONFAULTHANDLER": "1"} | ({"HOLDFAST_FAILPOINTS": f"repartition.{dies_at}=kill"} if dies_at else {})
     command = [sys.executable, "-m", "holdfast", "repartition", *options]
     return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=200)
 
@@ -218,7 +218,7 @@ def test_what_stands_in_the_way_is_said_and_nothing_is_changed(kafka: str, tmp_p
         assert (same.returncode, same.stderr.splitlines()[-1]) == (1, f"Error: there are {PARTITIONS} partitions already")
         stocked(kafka, prefix, 5)  # no worker reads it
         stuck = change(pipeline, "--to", "6", "--drain", "1")
-        assert stuck.returncode == 1
+        assert stuck.returncode == 1, stuck.stderr
         assert "not everything was read within 1 s: {'stock': 12} records are left. The change is cancelled" in stuck.stderr
         assert json.loads(change(pipeline, "--json").stdout) == {"generation": 1, "partitions": PARTITIONS, "topic_prefix": prefix, "changing": None}
         stocked(kafka, prefix, 5)  # the doors are open again
