@@ -1,7 +1,7 @@
 """Which generation of the topics a shop is in, and how far the change to the next one is.
 
 The number of partitions of a topic cannot be changed without tearing products and orders apart. So it is changed by a new
-generation of all topics, filled from the rows of the one before (`holdfast repartition`, docs/decisions/0014-generations.md). Topics of
+generation of all topics, filled from the rows of the one before (`holdfast repartition`, docs/decisions/0015-generations.md). Topics of
 generation n have `gn.` before their name, after HOLDFAST_TOPIC_PREFIX; those of the first have nothing. The topic
 `generations` says which one is in use; every process reads it at the start, and looks at it now and then.
 """

@@ -1,4 +1,4 @@
-"""The generations of the topics (docs/decisions/0014-generations.md) as one history: their partitions are numbered through. Pure.
+"""The generations of the topics (docs/decisions/0015-generations.md) as one history: their partitions are numbered through. Pure.
 
 With 8 partitions in the first and 24 in the second generation, 0 to 7 are those of the first, 8 to 31 those of the second.
 """

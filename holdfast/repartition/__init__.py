@@ -1,1 +1,1 @@
-"""Changes the number of partitions of a running shop. docs/decisions/0014-generations.md says why it is safe."""
+"""Changes the number of partitions of a running shop. docs/decisions/0015-generations.md says why it is safe."""
