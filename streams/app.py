@@ -44,7 +44,7 @@ class Untouched(codecs.Codec):  # type: ignore[misc]
 
 def stages(config: StreamSettings) -> tuple[StageKind, ...]:
     """Return the pipeline's stages in the order an order passes them."""
-    return STOCK, orders_kind(config.order_timeout_ms), payments_kind(payment_provider(config))
+    return STOCK, orders_kind(config.order_timeout_ms, config.order_retention_ms), payments_kind(payment_provider(config), forgets=config.order_retention > 0)
 
 
 def payment_provider(config: StreamSettings) -> Provider:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import generations
@@ -26,6 +26,7 @@ class StreamSettings(BaseSettings):
     topic_prefix: str = Field(default="", description="goes before every topic name, group and transactional ID")
     partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1, description="partition count of the stage topics, until `holdfast repartition` changes it")
     order_timeout: float = Field(default=900.0, gt=0, description="seconds until an undecided order expires")
+    order_retention: float = Field(default=0.0, ge=0, description="seconds for which the row of a finished order is kept; 0: for ever")
     payment_provider: Literal["sandbox", "http"] = Field(
         default="sandbox", description="who moves the money: nobody, or whoever is behind HOLDFAST_PAYMENT_URL"
     )
@@ -75,6 +76,16 @@ class StreamSettings(BaseSettings):
     @property
     def order_timeout_ms(self) -> int:
         return int(self.order_timeout * 1000)
+
+    @model_validator(mode="after")
+    def _check_retention(self) -> StreamSettings:
+        if 0 < self.order_retention < 2 * self.order_timeout:
+            raise ValueError("HOLDFAST_ORDER_RETENTION must be at least twice HOLDFAST_ORDER_TIMEOUT, or 0: lines of an order still under way would be too old")
+        return self
+
+    @property
+    def order_retention_ms(self) -> int:
+        return int(self.order_retention * 1000)
 
     @property
     def sandbox_silent_ms(self) -> int:

@@ -13,11 +13,13 @@ from holdfast.audit.log import Log
 from holdfast.audit.outcomes import Outcomes
 from holdfast.audit.report import Report
 from holdfast.audit.table import MISSING
-from schemas.outcomes import Refusal
+from schemas.outcomes import DeadLetterReason, Refusal
 from schemas.topics import ORDERS, STOCK_DECISIONS
 
 _NUMBERS: Final = itemgetter(0, 1, 2, 4, 5)
 """The numbers of a line: those of an invalid one are answered as they were, its texts may be clipped."""
+_REPORTED: Final = frozenset({CONFLICT, DeadLetterReason.ORDER_TOO_OLD.name})
+"""Why a held line may be no part of its order: the row says otherwise, or is forgotten."""
 IN_FLIGHT: Final = 1
 SETTLED: Final = 2
 """How a line was answered; 0: it was not. What goes with an answer in flight may lie behind what was read."""
@@ -177,7 +179,7 @@ def check_conflicts(log: Log, report: Report, outcomes: Outcomes, letters: DeadL
         conflicts += 1
         _, *at_answer = d.place(item)
         at_line = (d.head("partition")[d.record[item]], d["offset"][item], d["index"][item])
-        if CONFLICT not in letters.reasons(STOCK_DECISIONS.name, *at_answer) + letters.reasons(ORDERS.name, *at_line):
+        if not _REPORTED.intersection(letters.reasons(STOCK_DECISIONS.name, *at_answer) + letters.reasons(ORDERS.name, *at_line)):
             report.add("conflict_not_dead", d.place(item), order_id=order_id, line=d["line"][item], product_id=d["product_id"][item])
     report.count("I5", conflicting_lines=conflicts)
 

@@ -9,7 +9,8 @@ from typing import Final
 from holdfast.audit.log import OUTCOME_LINE, Log
 from holdfast.audit.report import Report
 from holdfast.audit.table import MISSING, Table
-from schemas.outcomes import DECISIONS, Refusal
+from schemas.outcomes import DECISIONS, DeadLetterReason, Refusal
+from schemas.topics import STOCK_DECISIONS
 
 DECIDED_STATUSES: Final = frozenset(status.name for status in DECISIONS)
 IMPORTED: Final = "IMPORTED"
@@ -80,11 +81,22 @@ class Outcomes:
         """Check every order."""
         for order_id, items in self._by_order():
             self._check_order(order_id, items)
-        undecided = [order_id for order_id in self.placed if order_id not in self.versions]
+        too_old = self._too_old()
+        undecided = [order_id for order_id in self.placed if order_id not in self.versions and order_id not in too_old]
         if not self.live:
             for order_id in undecided:
                 self.report.add("undecided", self.log.lines.place(self.placed[order_id]), order_id=order_id)
         self.report.count("I2", orders=len(self.placed), imported=len(self.imports), outcomes=len(self.table), undecided=len(undecided))
+
+    def _too_old(self) -> set[int]:
+        """Return the orders of which lines were given up because their ID is older than rows are kept: such an order may never have been decided."""
+        letters, d = self.log.dead_letters, self.log.decisions
+        found = set[int]()
+        for reason, topic, *place in zip(*(letters[name] for name in ("reason", "topic", "partition", "offset", "index")), strict=True):
+            if reason == DeadLetterReason.ORDER_TOO_OLD and topic == STOCK_DECISIONS.named(self.log.prefix):
+                item = d.find(*place)
+                found |= set() if item == MISSING else {d["order_id"][item]}
+        return found
 
     def _by_order(self) -> Iterator[tuple[int, list[int]]]:
         by_order: defaultdict[int, list[int]] = defaultdict(list)
