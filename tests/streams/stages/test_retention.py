@@ -1,10 +1,13 @@
 """When rows are looked at: each once its time has come, in time, and never all at once."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ingest.order_ids import compose
 from schemas.order_times import EPOCH_MS, born
+from streams.config import StreamSettings
 from streams.stages.retention import AT_ONCE, LEAST_WAIT_MS, PAUSE_MS, Retention
 
 NOW = EPOCH_MS + 10**10
@@ -58,3 +61,9 @@ def test_an_order_that_is_not_over_is_looked_at_again() -> None:
     assert not retention.is_due(NOW + KEPT // 8 - 1)
     assert retention.due(NOW + KEPT // 8) == [order_id]
     assert Retention(8).wait(NOW) == NOW + LEAST_WAIT_MS
+
+
+def test_a_retention_that_would_forget_what_is_under_way_is_refused() -> None:
+    with pytest.raises(ValidationError, match="at least twice HOLDFAST_ORDER_TIMEOUT"):
+        StreamSettings(order_timeout=900, order_retention=1_799)
+    assert StreamSettings(order_timeout=900, order_retention=1_800).order_retention_ms == 1_800_000
