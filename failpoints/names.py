@@ -101,6 +101,20 @@ WEBHOOKS: Final = {
 }
 """Of the webhooks."""
 
+REPARTITION: Final = {
+    "barrier": "it is written down that everybody waits, nothing is read to its end yet",
+    "drained": "everything that was under way is read",
+    "outside-shut": "the brokers take no orders and order commands any more, what slipped in is not waited for yet",
+    "closed": "it is written down that no task may write any more, none is fenced",
+    "fenced": "every task is fenced",
+    "shut": "the brokers take nothing from outside any more, no row is read",
+    "reopened": "something was left unread: the tasks may go on, it is written down",
+    "seeded": "the new topics are filled, not read back",
+    "checked": "the new topics hold what they should, everybody still waits for them",
+    "switched": "it is written down that the new topics are in use",
+}
+"""Of a change of the partition count, in the order of its way; tests/live/test_repartition.py kills it at each."""
+
 
 def _listed(place: str, steps: Mapping[str, str]) -> dict[str, str]:
     return {f"{place}.{step}": meaning for step, meaning in steps.items()}
@@ -116,5 +130,6 @@ NAMES: Final[Mapping[str, str]] = {
     **_listed("load", LOAD),
     **_listed("gateway", GATEWAY),
     **_listed("webhooks", WEBHOOKS),
+    **_listed("repartition", REPARTITION),
 }
 """Every failpoint and its meaning. Tests and documents are made from this."""

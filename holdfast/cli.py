@@ -32,6 +32,7 @@ COMMANDS = {
     "dead-letters": "dead_letters",
     "history": "history",
     "replay": "replay",
+    "repartition": "repartition",
     "audit": "audit",
     "reconcile": "reconcile",
     "watch": "watch",

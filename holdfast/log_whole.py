@@ -24,15 +24,15 @@ TIMEOUT_S: Final = 20.0
 _API: Final[Any] = admin_api  # OffsetSpec is public, but not typed
 
 
-def partitions_of(bootstrap: str, topics: Iterable[str]) -> dict[str, int]:
-    """Return the partition count of topics; raises LogError for one that is not there."""
+def partitions_of(bootstrap: str, topics: Iterable[str], needed: Iterable[str] | None = None) -> dict[str, int]:
+    """Return the partition count of topics; raises LogError for one of `needed` (by default all) that is not there, others are left out."""
     with explained(bootstrap):
         known = admin(bootstrap).list_topics(timeout=TIMEOUT_S).topics
     counts = {topic: len(known[topic].partitions) if topic in known else 0 for topic in topics}
-    for topic, count in counts.items():
-        if not count:
+    for topic in counts if needed is None else needed:
+        if not counts[topic]:
             raise LogError(f"topic {topic} does not exist at {bootstrap}: is HOLDFAST_TOPIC_PREFIX right? `holdfast topics create` makes them")
-    return counts
+    return {topic: count for topic, count in counts.items() if count}
 
 
 def read_whole(bootstrap: str, partitions: Collection[Partition], progress: Progress = lambda _done, _total: None) -> Iterator[Message]:

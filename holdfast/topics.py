@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
+from generations import History, read
 from holdfast.stack.errors import StackError
 from schemas import topics
 from schemas.topics import Topic
@@ -63,6 +64,17 @@ def partitions_of(environ: Mapping[str, str] = os.environ) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1024:
         raise TopicsError(f"HOLDFAST_PARTITIONS is {text!r}: use a whole number from 1 to 1024")
     return int(text)
+
+
+def in_use(bootstrap: str, environ: Mapping[str, str] = os.environ) -> History:
+    """Return which generation of the topics is in use, and those before it; raises TopicsError when Kafka does not answer."""
+    with _explained(bootstrap):
+        return read(bootstrap, prefix_of(environ))
+
+
+def counted(history: History, environ: Mapping[str, str] = os.environ) -> int:
+    """Return the partition count of the generation in use: of the first it is HOLDFAST_PARTITIONS."""
+    return partitions_of(environ) if history.partitions is None else history.partitions
 
 
 def admin(bootstrap: str) -> AdminClient:
@@ -121,7 +133,7 @@ def _problems(topic: Topic, count: int, config: Mapping[str, str], partitions: i
     if count != expected:
         yield (
             f"has {count} partitions, {expected} are wanted: set HOLDFAST_PARTITIONS={count} if that is the count this shop began with "
-            "(it cannot be changed later: products and orders would move)"
+            "(`holdfast repartition` changes it, nothing else: products and orders would move)"
         )
     if config.get("cleanup.policy") != wanted["cleanup.policy"]:
         yield f"has cleanup.policy={config.get('cleanup.policy')}, {wanted['cleanup.policy']} is wanted: alter it with kafka-configs"

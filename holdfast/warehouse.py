@@ -4,12 +4,11 @@ Nothing is shipped twice and nothing is forgotten: offsets are committed after t
 commands, and a command sent again after a crash has the same ID, which the orders agent carries out once.
 """
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -34,6 +33,12 @@ log = structlog.get_logger(__name__)
 
 class WarehouseError(StackError):
     """The warehouse cannot go on; the text says why. Nothing is lost: a new start goes on where this one was."""
+
+
+class Stop(Protocol):
+    """Says whether to end (threading.Event does)."""
+
+    def is_set(self) -> bool: ...
 
 
 @dataclass
@@ -84,14 +89,16 @@ def _record(order_ids: list[int], now_ms: int) -> bytes:
 
 
 class Warehouse:
-    """One member of the warehouse's consumer group. Call `run` once."""
+    """One member of the warehouse's consumer group. Call `run` once. `commands_prefix`: where the outcomes are of an earlier generation of the topics."""
 
-    def __init__(self, bootstrap: str, prefix: str, orders: Orders, progress: Callable[[Shipped], None] = lambda _: None) -> None:
+    def __init__(
+        self, bootstrap: str, prefix: str, orders: Orders, progress: Callable[[Shipped], None] = lambda _: None, commands_prefix: str | None = None
+    ) -> None:
         self.shipped = Shipped()
         self._orders = orders
         self._progress = progress
         self._outcomes = ORDER_OUTCOMES.named(prefix)
-        self._commands = ORDER_COMMANDS.named(prefix)
+        self._commands = ORDER_COMMANDS.named(prefix if commands_prefix is None else commands_prefix)
         self._backlog = Backlog()
         self._pace = Pace(orders.per_second, time.monotonic())
         self._to_finish: set[int] | None = None
@@ -102,7 +109,7 @@ class Warehouse:
         self._partitions = self._count_partitions()
         self._consumer = Consumer(_consumer_settings(bootstrap, prefix))
 
-    def run(self, stopping: threading.Event) -> Shipped:
+    def run(self, stopping: Stop) -> Shipped:
         """Ship until told to stop, or without `follow` until the log's end is shipped. Raises WarehouseError."""
         self._consumer.subscribe([self._outcomes], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
         try:
@@ -167,7 +174,7 @@ class Warehouse:
 
     # ------------------------------------------------------------------ shipping
 
-    def _ship(self, stopping: threading.Event) -> None:
+    def _ship(self, stopping: Stop) -> None:
         orders = self._backlog.take(_now_ms(), self._pace.allowance(time.monotonic()))
         for partition, record in ship_commands([order.order_id for order in orders], self._partitions, _now_ms()):
             self._producer.produce(self._commands, record, partition=partition, on_delivery=self._delivered)
@@ -180,7 +187,7 @@ class Warehouse:
         if error is not None:
             self._failed.append(error)
 
-    def _acknowledged(self, stopping: threading.Event) -> bool:
+    def _acknowledged(self, stopping: Stop) -> bool:
         """Wait for the acks; False when told to stop meanwhile and the brokers do not answer."""
         patience = None
         while self._producer.flush(0.5):

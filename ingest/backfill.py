@@ -163,7 +163,7 @@ class _Run:
         """Send the returns once the orders are decided and, where a warehouse works, shipped; a second time they change nothing."""
         if returns:
             self._listen("settling", 0, 1)
-            wait_until_settled(self._config.kafka, self._config.topic_prefix, self._wish.quiet_s)
+            wait_until_settled(self._config.kafka, self._writer.prefix, self._wish.quiet_s)
             self._listen("settling", 1, 1)
         for at in range(0, len(returns), CHUNK_ROWS):
             sender.send_chunk(Chunk(rows, list(returns[at : at + CHUNK_ROWS])))
@@ -178,7 +178,7 @@ class _Run:
         failpoints.reach("load.opening-sent")
         self._flush(sender)
         failpoints.reach("load.opening-acknowledged")
-        wait_until_taken(self._config.kafka, self._config.topic_prefix, sender.positions, self._taken, self._wish.patience_s)
+        wait_until_taken(self._config.kafka, self._writer.prefix, sender.positions, self._taken, self._wish.patience_s)
 
     def _taken(self, done: int, total: int) -> None:
         self._listen("opening", done, total)

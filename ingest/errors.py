@@ -31,6 +31,10 @@ class BrokerUnavailableError(PublishError):
     """No broker answered in time."""
 
 
+class MovingError(PublishError):
+    """The number of partitions is being changed: nothing is taken for some seconds. What was refused was not sent; what was under way may be in the log."""
+
+
 class RecordTooLargeError(PublishError):
     """A record is larger than its topic takes. Nothing of it was sent."""
 

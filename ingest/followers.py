@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ingest.errors import BrokerUnavailableError
+from ingest.generation import Where
 from schemas.codec import UndecodableError, decode, record_name
 
 log = logging.getLogger(__name__)
@@ -86,9 +87,9 @@ class Watch:
 class Follower:
     """One topic's watchers and its reader. All methods are for the event loop's thread."""
 
-    def __init__(self, kafka: str, topic: str, pick: Pick, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, kafka: str, where: Callable[[], Where], pick: Pick, loop: asyncio.AbstractEventLoop) -> None:
         self._kafka = kafka
-        self._topic = topic
+        self.where = where
         self._pick = pick
         self._loop = loop
         self._watched: dict[Hashable, set[Watch]] = {}
@@ -135,7 +136,7 @@ class Follower:
         except KafkaException as error:
             if self._reader is reader:
                 self._reader = None
-            raise BrokerUnavailableError(f"the brokers do not say where {self._topic} ends: {error.args[0].str()}") from error
+            raise BrokerUnavailableError(f"the brokers do not say where {self.where().topic} ends: {error.args[0].str()}") from error
 
     def _stop(self) -> _Reader | None:
         reader, self._reader, self._idle = self._reader, None, None
@@ -145,7 +146,7 @@ class Follower:
 
     # What the reader's thread uses.
 
-    def consumer(self) -> Consumer:
+    def consumer(self, topic: str) -> Consumer:
         """Return a consumer that stands at the topic's end; raises KafkaException."""
         own = {
             "bootstrap.servers": self._kafka,
@@ -156,24 +157,23 @@ class Follower:
         }
         consumer = Consumer(own)
         try:
-            partitions = consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic].partitions
-            at = [TopicPartition(self._topic, p) for p in partitions]
+            at = _partitions(consumer, topic)
             # The end as a number: asked for by name, it would be looked up only when the first fetch is made.
             ends = [consumer.get_watermark_offsets(one, timeout=_TIMEOUT_S)[1] for one in at]
-            consumer.assign([TopicPartition(self._topic, one.partition, end) for one, end in zip(at, ends, strict=True)])
+            consumer.assign([TopicPartition(topic, one.partition, end) for one, end in zip(at, ends, strict=True)])
         except KafkaException:
             consumer.close()
             raise
         return consumer
 
-    def pick(self, messages: Iterable[Message]) -> Found:
-        """Return what of these records is watched."""
+    def pick(self, messages: Iterable[Message], base: int) -> Found:
+        """Return what of these records is watched; `base` is added to their offsets."""
         found: Found = []
         for message in messages:
             if message.error() is not None:
                 continue
             try:
-                found.extend(self._pick(message, self._watched))
+                found.extend((key, _placed(value, base)) for key, value in self._pick(message, self._watched))
             except UndecodableError as error:
                 log.warning("%s[%s] at %s is not followed: %s", message.topic(), message.partition(), message.offset(), error)
         return found
@@ -207,8 +207,9 @@ class _Reader:
         self.thread.start()
 
     def _run(self) -> None:
+        where = self._follower.where()
         try:
-            consumer = self._follower.consumer()
+            consumer = self._follower.consumer(where.topic)
         except KafkaException as error:
             why = error
             self._follower.call(lambda: self.ready.set_exception(why))
@@ -216,7 +217,29 @@ class _Reader:
         self._follower.call(lambda: self.ready.set_result(None))
         try:
             while not self.stopping.is_set():
-                if found := self._follower.pick(consumer.consume(_BATCH, _POLL_S)):
+                messages = consumer.consume(_BATCH, _POLL_S)
+                if found := self._follower.pick(messages, where.base):
                     self._follower.hand_over(found)
+                if not messages and self._follower.where() != where:
+                    where = _gone_on(consumer, where, self._follower.where())
         finally:
             consumer.close()
+
+
+def _partitions(consumer: Consumer, topic: str) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for number in consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions]
+
+
+def _gone_on(consumer: Consumer, before: Where, after: Where) -> Where:
+    """Go on in the topic of a new generation, from its beginning; where the brokers do not answer, later."""
+    try:
+        at = _partitions(consumer, after.topic)
+    except KafkaException as error:
+        log.warning("%s cannot be followed yet: %s", after.topic, error)
+        return before
+    consumer.assign([TopicPartition(one.topic, one.partition, 0) for one in at])
+    return after
+
+
+def _placed(value: Any, base: int) -> Any:
+    return value._replace(offset=value.offset + base) if base and isinstance(value, Said) else value

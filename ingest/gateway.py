@@ -43,6 +43,8 @@ ROUTES: Final = (
 LINGER_MS: Final = 0.3
 """Lines have gathered before they are sent; librdkafka need not wait for more."""
 NOBODY: Final = Caller(None, frozenset())
+MOVING: Final = "the number of partitions is being changed: nothing is taken for some seconds"
+MOVING_S: Final = 2.0
 ID_LEASE_S: Final = 300.0
 """Orders without a key go on for two thirds of it at least while MySQL is down; a gateway that was killed keeps its worker number for so long."""
 
@@ -59,9 +61,10 @@ class Gateway:
         self.log = OrderLog(self._writer, loop)
         self._ids = OrderIds(settings.mysql.get_secret_value(), lease_s=ID_LEASE_S)
         self.ids = IdBlocks(self._ids, self._writer.partitions(STOCK_DECISIONS))
-        self.outcomes = Follower(kafka, ORDER_OUTCOMES.named(prefix), pick_outcome, loop)
-        self.movements = Follower(kafka, STOCK_DECISIONS.named(prefix), pick_movements, loop)
-        self.history = OrderHistory(kafka, ORDER_OUTCOMES.named(prefix), settings.gateway_events_history)
+        self.log.resized = self.ids.resize
+        self.outcomes = Follower(kafka, lambda: self._writer.where(ORDER_OUTCOMES), pick_outcome, loop)
+        self.movements = Follower(kafka, lambda: self._writer.where(STOCK_DECISIONS), pick_movements, loop)
+        self.history = OrderHistory(kafka, lambda: self._writer.where(ORDER_OUTCOMES), settings.gateway_events_history)
         self.events = events.Streams(settings.gateway_events_streams)
         self.reads: Reads = stores_of(settings)
         self.owners = Owners(self.reads.placed)
@@ -104,6 +107,8 @@ class Gateway:
         """Return why no orders can be taken now, or nothing."""
         if self.stopping.is_set():
             return "this gateway is stopping"
+        if self._writer.is_moving:
+            return MOVING
         if self.shed_after() is not None:
             return "the brokers do not acknowledge"
         try:
@@ -114,6 +119,8 @@ class Gateway:
 
     def shed_after(self) -> float | None:
         """Return after how many seconds to come back, None while there is room."""
+        if self._writer.is_moving:
+            return MOVING_S
         return shed(self.log.unacknowledged_bytes, self.log.oldest_s(), self._queue_bytes)
 
     async def close(self) -> None:
@@ -139,7 +146,8 @@ class Gateway:
             check_admitted(admission)
             headers = admission.headers
         if route.sheds and (after_s := self.shed_after()) is not None:
-            raise Problem(ProblemType.OVERLOADED, "the way into the log is nearly full", headers=headers, retry_after_s=after_s)
+            why = MOVING if self._writer.is_moving else "the way into the log is nearly full"
+            raise Problem(ProblemType.OVERLOADED, why, headers=headers, retry_after_s=after_s)
         try:
             answer = await route.handler(self, request)
         except Problem as problem:

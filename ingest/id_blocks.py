@@ -52,6 +52,10 @@ class IdBlocks:
             self._refill_soon()
         return [] if self._clock() - self._begun > MAX_AGE_S else self._pools.pop_all(wanted)
 
+    def resize(self, partitions: int) -> None:
+        """Have another number of partitions from now on."""
+        self.partitions, self._pools, self._begun = partitions, IdPools(partitions), 0.0
+
     def close(self) -> None:
         """Let go of the thread; the generator is the caller's."""
         self._thread.shutdown()

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ingest.errors import BrokerUnavailableError, PublishError, RecordTooLargeError, TopicMissingError
+from ingest.errors import BrokerUnavailableError, MovingError, PublishError, RecordTooLargeError, TopicMissingError
+from ingest.generation import Generation, Where
 from schemas.topics import Topic
 
 OnAck = Callable[[PublishError | None, int], None]
@@ -32,11 +33,30 @@ class LogWriter:
 
     def __init__(self, kafka: str, topic_prefix: str = "", *, ack_timeout_s: float = 30.0, linger_ms: float = 5, full_wait_s: float | None = None) -> None:
         self.kafka = kafka
-        self.prefix = topic_prefix
+        self._generation = Generation(kafka, topic_prefix)
         self._timeout_s = ack_timeout_s
         self._full_wait_s = ack_timeout_s if full_wait_s is None else full_wait_s
         self._partitions: dict[str, int] = {}
         self._producer = Producer(_settings(kafka, ack_timeout_s, linger_ms))
+
+    @property
+    def prefix(self) -> str:
+        """What goes before the topics' names: HOLDFAST_TOPIC_PREFIX, and the generation's own."""
+        return self._generation.prefix
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether nothing is taken now, because the number of partitions is being changed."""
+        return self._generation.is_moving
+
+    def where(self, topic: Topic) -> Where:
+        """Return where a topic is read now."""
+        return self._generation.where(topic)
+
+    def check_open(self) -> None:
+        """Raise MovingError while the number of partitions is being changed."""
+        if self.is_moving:
+            raise MovingError("the number of partitions is being changed (`holdfast repartition`): nothing was sent, try again in some seconds")
 
     def partitions(self, topic: Topic) -> int:
         """Return a topic's partition count as the cluster has it; raises BrokerUnavailableError or TopicMissingError."""
@@ -50,8 +70,9 @@ class LogWriter:
     def send(self, topic: Topic, partition: int, key: bytes | None, value: bytes, on_ack: OnAck, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """Queue one record; waits while the queue is full. A name may stand in `headers` more than once.
 
-        Raises RecordTooLargeError or BrokerUnavailableError at once.
+        Raises RecordTooLargeError, BrokerUnavailableError or MovingError at once.
         """
+        self.check_open()
         name = topic.named(self.prefix)
         # Of most records it is plain that they are small enough.
         if len(value) + HEADER_BYTES * len(headers) > topic.max_message_bytes // 2 and _size(key, value, headers) > topic.max_message_bytes:
@@ -98,9 +119,11 @@ class LogWriter:
 
     def _publish_error(self, name: str, error: KafkaError) -> PublishError:
         code: Any = error.code()
-        if code in _TOO_LARGE:
-            return RecordTooLargeError(f"topic {name} does not take a record this large: {error.str()}")
         again = "it may be in the log all the same, so publish it again under the same ID"
+        if code in _TOO_LARGE:
+            # Our own limits were kept, so the topic's was lowered: that is how a closed generation refuses whoever has not heard of it.
+            self._generation.look_again()
+            return MovingError(f"topic {name} takes nothing now: the number of partitions is being changed, or its max.message.bytes is too low; {again}")
         if code in _UNREACHABLE:
             return BrokerUnavailableError(f"{self.kafka} did not acknowledge a record for {name} within {self._timeout_s:g} s: {again}")
         return PublishError(f"{self.kafka} refused a record for {name} ({error.name()}: {error.str()}): {again}")

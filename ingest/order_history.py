@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ingest.errors import BrokerUnavailableError
 from ingest.followers import Said, said
+from ingest.generation import Where
 from ingest.order_ids import parts_of
 from schemas.codec import UndecodableError
 from schemas.partitions import order_partition
@@ -46,9 +47,9 @@ class Place(NamedTuple):
 class OrderHistory:
     """Reads in threads of its own, with a consumer each, made when it is first needed."""
 
-    def __init__(self, kafka: str, topic: str, most: int) -> None:
+    def __init__(self, kafka: str, where: Callable[[], Where], most: int) -> None:
         self._kafka = kafka
-        self._topic = topic
+        self._where = where
         self._most = most
         self._threads = ThreadPoolExecutor(THREADS, "history")
         self._local = threading.local()
@@ -68,21 +69,26 @@ class OrderHistory:
             consumer.close()
 
     def _read(self, order_id: int, place: Place | None) -> Past:
+        where = self._where()
         try:
-            return self._found(self._consumer(), order_id, place)
+            return self._found(self._consumer(), where, order_id, place)
         except KafkaException as error:
-            raise BrokerUnavailableError(f"the brokers do not let {self._topic} be read: {error.args[0].str()}") from error
+            raise BrokerUnavailableError(f"the brokers do not let {where.topic} be read: {error.args[0].str()}") from error
 
-    def _found(self, consumer: Consumer, order_id: int, place: Place | None) -> Past:
-        partitions = len(consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic].partitions)
+    def _found(self, consumer: Consumer, where: Where, order_id: int, place: Place | None) -> Past:
+        topic, base = where
+        partitions = len(consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions)
         if not partitions:
-            raise BrokerUnavailableError(f"the brokers have no topic {self._topic}")
-        at = TopicPartition(self._topic, order_partition(order_id, partitions))
+            raise BrokerUnavailableError(f"the brokers have no topic {topic}")
+        at = TopicPartition(topic, order_partition(order_id, partitions))
         _low, end = consumer.get_watermark_offsets(at, timeout=_TIMEOUT_S)
-        begin = place.offset if place and place.partition == at.partition and place.offset <= end else self._begin(consumer, at, order_id, end)
+        known = place is not None and place.partition == at.partition and base <= place.offset <= base + end
+        begin = place.offset - base if place and known else self._begin(consumer, at, order_id, end)
         at.offset = max(begin, end - self._most)
         found = self._scan(consumer, at, end, b"%d" % order_id) if at.offset < end else []
-        return Past(found, at.partition, end, begin >= at.offset)
+        # Of an order older than this generation of the topics something may have been said in the one before.
+        is_whole = begin >= at.offset and (known or not base or begin > 0)
+        return Past([one._replace(offset=one.offset + base) for one in found], at.partition, base + end, is_whole)
 
     def _begin(self, consumer: Consumer, at: TopicPartition, order_id: int, end: int) -> int:
         """Return where the partition stood when the order got its ID."""
@@ -90,7 +96,7 @@ class OrderHistory:
         if ms > time.time() * 1000 + SKEW_MS:
             # Not from our generator: such a number says nothing about its time.
             return 0
-        (found,) = consumer.offsets_for_times([TopicPartition(self._topic, at.partition, max(0, ms - SKEW_MS))], timeout=_TIMEOUT_S)
+        (found,) = consumer.offsets_for_times([TopicPartition(at.topic, at.partition, max(0, ms - SKEW_MS))], timeout=_TIMEOUT_S)
         return int(found.offset) if 0 <= found.offset <= end else end
 
     def _scan(self, consumer: Consumer, at: TopicPartition, end: int, key: bytes) -> list[Said]:
@@ -105,7 +111,7 @@ class OrderHistory:
                     return found
         finally:
             consumer.unassign()
-        raise BrokerUnavailableError(f"{self._topic}[{at.partition}] could not be read in {_TIMEOUT_S:.0f} s")
+        raise BrokerUnavailableError(f"{at.topic}[{at.partition}] could not be read in {_TIMEOUT_S:.0f} s")
 
     def _consumer(self) -> Consumer:
         consumer: Consumer | None = getattr(self._local, "consumer", None)

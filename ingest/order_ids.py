@@ -18,10 +18,9 @@ from typing import Final, NamedTuple
 
 from ingest.errors import ClockError, IngestError, LeaseError, StoreError
 from ingest.id_leases import Lease, LeaseTable
+from schemas.order_times import EPOCH_MS, born
 from schemas.partitions import order_partitions
 
-EPOCH_MS: Final = 1_767_225_600_000
-"""2026-01-01 UTC."""
 TIME_BITS: Final = 41
 WORKER_BITS: Final = 10
 SEQUENCE_BITS: Final = 12
@@ -74,7 +73,7 @@ def compose(ms: int, worker: int, sequence: int) -> int:
 def parts_of(order_id: int) -> tuple[int, int, int]:
     """Return an ID's ms since 1970-01-01 UTC, worker number and sequence."""
     worker = order_id >> SEQUENCE_BITS & (1 << WORKER_BITS) - 1
-    return (order_id >> WORKER_BITS + SEQUENCE_BITS) + EPOCH_MS, worker, order_id & MAX_SEQUENCE
+    return born(order_id), worker, order_id & MAX_SEQUENCE
 
 
 class IdPools:

@@ -71,13 +71,16 @@ class OrderLog:
         self._flights: deque[_Flight] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._gathering_since = 0.0
+        self.resized: Callable[[int], object] = lambda _partitions: None
+        """Hears of a new number of partitions."""
         self.unacknowledged_bytes = 0
         self.lines_sent = 0
         self.records_sent = 0
 
     def place(self, items: Sequence[Line], parent: str) -> Acknowledged:
-        """Take the checked lines of one or more orders in; `parent` is the traceparent that their records carry."""
-        touched, count = 0, self._partitions
+        """Take the checked lines of one or more orders in; `parent` is the traceparent that their records carry. Raises MovingError."""
+        self._writer.check_open()
+        touched, count = 0, self._count()
         for item in items:
             partition = product_partition(item[3], count)
             self._lines[partition].append(item)
@@ -90,6 +93,17 @@ class OrderLog:
         if self._timer is None:
             self._arm()
         return future
+
+    def _count(self) -> int:
+        """Return how many partitions there are now; after a change nothing has gathered any more, for nothing is taken during one."""
+        count = self._writer.partitions(ORDERS)
+        if count != self._partitions:
+            if self._waiting:
+                self._flush()
+            self._partitions = count
+            self._lines, self._traces = [[] for _ in range(count)], [[] for _ in range(count)]
+            self.resized(count)
+        return count
 
     def command_order(self, command: OrderCommand, parent: str) -> Acknowledged:
         """Send a checked command about an order."""

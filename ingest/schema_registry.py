@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from schemas.codec import AVRO, schema_ids, schema_text
-from schemas.topics import ALL
+from schemas.topics import EVERY
 
 NAMESPACE: Final = "holdfast"
 
@@ -37,7 +37,7 @@ class Registry:
     def subjects(self) -> Mapping[str, tuple[Version, ...]]:
         """Versions, oldest first, by subject."""
         records = {f"{NAMESPACE}.{name}": name for name in schema_ids()}
-        for topic in ALL:
+        for topic in EVERY:
             named = topic.named(self.prefix)
             records |= {f"{named}-{NAMESPACE}.{name}": name for name in topic.records}
             if len(topic.records) == 1:

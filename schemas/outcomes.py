@@ -61,6 +61,7 @@ class Refusal(IntEnum):
     NOT_SHIPPED = 46
     RETURN_EXCEEDS_SHIPPED = 47
     IMPORTED_ORDER = 48
+    ORDER_TOO_OLD = 49
     # A command about a product changes nothing (COUNT_BELOW_RESERVED: only what was available was written off).
     COUNT_TOO_OLD = 60
     COUNT_BELOW_RESERVED = 61
@@ -83,6 +84,7 @@ class DeadLetterReason(StrEnum):
     TOO_MANY_ITEMS = "TOO_MANY_ITEMS"  # a columnar record of more than MAX_ITEMS
     INVALID_COMMAND = "INVALID_COMMAND"  # a command with an impossible ID, kind, quantity or time
     CONFLICTING_ORDER = "CONFLICTING_ORDER"  # a line that contradicts what its order ID already stands for
+    ORDER_TOO_OLD = "ORDER_TOO_OLD"  # of an order whose ID is older than rows are kept, and which has none
     REFUND_DECLINED = "REFUND_DECLINED"  # the provider keeps money that an order gives back: people must
     INVALID_ROW = "INVALID_ROW"  # a row of a loaded file that is no order, return or correction
 
@@ -161,6 +163,7 @@ class OutcomeChange(IntEnum):
 class PaymentKind(IntEnum):
     CHARGE = 0
     REFUND = 1
+    FORGET = 2  # no payment: the order is over for so long that its row is forgotten, so the payments agent forgets it too
 
 
 class PaymentResult(IntEnum):

@@ -73,6 +73,11 @@ ALL: Final = (
     PAYMENT_STATE,
 )
 
+GENERATIONS: Final = Topic("generations", "generation", ("Generation",), ("operators",), ("everybody",), compacted=True, partitions=1)
+"""Which generation of the topics above is in use (generations/). Of the shop as a whole: no generation's prefix goes before it."""
+
+EVERY: Final = (*ALL, GENERATIONS)
+
 POSITIONS_KEY: Final = b"\x00positions"
 """Changelog key of a task's TaskPositions; no product or order ID starts with a zero byte."""
 

@@ -32,9 +32,9 @@ class Settings(BaseSettings):
         """The URLs of HOLDFAST_MYSQL_SHARDS; raises SinkError."""
         return shards_of(self.mysql_shards.get_secret_value())
 
-    def group(self, sink: str) -> str:
-        """Return the consumer group of the sink `mysql` or `redis`."""
-        return f"{self.topic_prefix}holdfast.sink.{sink}"
+    def group(self, sink: str, prefix: str | None = None) -> str:
+        """Return the consumer group of the sink `mysql` or `redis`; `prefix`: of a generation of the topics."""
+        return f"{self.topic_prefix if prefix is None else prefix}holdfast.sink.{sink}"
 
 
 def settings(**known: str) -> Settings:

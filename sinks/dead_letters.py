@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from generations import Watch
 from schemas import codec
 from schemas.outcomes import MAX_ORDER_ID
 from schemas.topics import DEAD_LETTERS
@@ -50,7 +51,7 @@ class DeadLetters:
 
     def __init__(self, settings: Settings, stage: str) -> None:
         self._stage = stage
-        self._topic = DEAD_LETTERS.named(settings.topic_prefix)
+        self._watch = Watch(settings.kafka, settings.topic_prefix)
         self._settings = settings
         self._producer: Producer | None = None
         self._failed: list[KafkaError] = []
@@ -72,8 +73,9 @@ class DeadLetters:
         producer = self._producer = self._producer or self._connect()
         self._failed.clear()
         try:
+            topic = DEAD_LETTERS.named(self._watch.look().prefix)
             for key, value in letters:
-                producer.produce(self._topic, value, key, on_delivery=self._delivered)
+                producer.produce(topic, value, key, on_delivery=self._delivered)
             waiting = producer.flush(ACKNOWLEDGED_WITHIN_S)
         except (BufferError, KafkaException) as error:
             raise NotNowError(f"dead letters cannot be sent: {error}") from error

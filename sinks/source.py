@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from generations import History, Watch
 from sinks.config import Settings
 from sinks.errors import NotNowError, SinkError
 from sinks.rows import INPUTS, Partition, Record
@@ -20,6 +21,7 @@ log = structlog.get_logger()
 
 BROKER_TIMEOUT_S: Final = 10.0
 COMMIT_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 2.0
 REBALANCE_S: Final = 4.0
 """How long the group may take to say what is ours, once whoever holds it up has lost its session."""
 HEARTBEATS_PER_SESSION: Final = 4
@@ -46,10 +48,13 @@ class Source:
 
     def __init__(self, settings: Settings, sink: str) -> None:
         self._settings = settings
-        self._streams = {topic.named(settings.topic_prefix): topic.name for topic in INPUTS}
-        self._group = settings.group(sink)
+        self._watch = Watch(settings.kafka, settings.topic_prefix)
+        self._history = History(settings.topic_prefix)
+        self._looked_at = time.monotonic()
+        self._streams = _streams(self._history)
+        self._sink = sink
         self._patience_s = settings.sink_session_timeout_ms / 1000 + REBALANCE_S
-        self._consumer = Consumer(_options(settings, self._group))
+        self._consumer = self._new_consumer()
         self._committed_at = 0.0
         self._last: dict[Partition, Message] = {}
         """The last record read of each partition: how old it is says how far behind we are."""
@@ -69,24 +74,44 @@ class Source:
     def renew(self) -> None:
         """Leave the group with this client, and go on with a new one, which has to join()."""
         self._consumer.close()
-        self._consumer = Consumer(_options(self._settings, self._group))
+        self._consumer = self._new_consumer()
         self.assigned, self.changed = frozenset(), False
         self._lost_sight, self._outside_since = False, None
 
     def join(self) -> None:
-        """Join the group; raises SinkError when an input topic does not exist, NotNowError when no broker answers."""
+        """Join the group; raises SinkError when an input topic does not exist, NotNowError when no broker answers.
+
+        The topics of earlier generations are read as well, as far as they are still there: an empty store needs them.
+        """
         try:
+            self._go_on(self._watch.look())
             known = self._consumer.list_topics(timeout=BROKER_TIMEOUT_S).topics
         except KafkaException as error:
             raise NotNowError(f"Kafka at {self._settings.kafka} does not answer: {error.args[0].str()}") from error
-        missing = [topic for topic in self._streams if topic not in known]
+        missing = [name for topic in INPUTS if (name := topic.named(self._history.prefix)) not in known]
+        self._streams = {name: stream for name, stream in _streams(self._history).items() if name in known}
         if missing:
             raise SinkError(f"Kafka at {self._settings.kafka} has no topic {' and no topic '.join(missing)}: run `holdfast topics create`")
         self._outside_since = time.monotonic()
         self._consumer.subscribe(list(self._streams), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
+    @property
+    def _group(self) -> str:
+        return self._settings.group(self._sink, self._history.prefix)
+
+    def _new_consumer(self) -> Consumer:
+        return Consumer(_options(self._settings, self._group))
+
+    def _go_on(self, history: History) -> None:
+        """Be a member of the group of the generation in use: whoever watches the lag looks there."""
+        moved, self._history = history.prefix != self._history.prefix, history
+        if moved:
+            self._consumer.close()
+            self._consumer = self._new_consumer()
+
     def poll(self, timeout_s: float) -> Polled:
         """Return what is there, waiting only while there is nothing; handles rebalances."""
+        self._look_for_generations()
         messages = self._consumer.consume(1, timeout_s)
         if messages:
             messages += self._consumer.consume(self._settings.sink_batch_records - 1, 0)
@@ -94,6 +119,14 @@ class Source:
         for message in messages:
             self._sort(message, polled)
         return polled
+
+    def _look_for_generations(self) -> None:
+        """A new generation of the topics is read as if the client had lost sight: with a new one, which joins anew."""
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        with suppress(KafkaException):  # whoever reads finds out soon enough that the brokers do not answer
+            self._lost_sight = self._lost_sight or self._watch.look().prefixes != self._history.prefixes
 
     def starts(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
         """Return where to read from to go on at the positions: there, or where the log begins if that is later (with a warning).
@@ -200,6 +233,11 @@ class Source:
 
     def _owned(self, partitions: frozenset[Partition]) -> None:
         self.assigned, self.changed = partitions, True
+
+
+def _streams(history: History) -> dict[str, str]:
+    """Return the names of our inputs on the brokers, with what they are called in schemas/topics.py; the oldest generation first."""
+    return {topic.named(prefix): topic.name for prefix in history.prefixes for topic in INPUTS}
 
 
 FINAL: Final = frozenset(

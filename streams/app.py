@@ -6,6 +6,7 @@ import gc
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -16,7 +17,7 @@ from faust.transport.drivers import aiokafka as driver
 import failpoints
 from schemas import compiled
 from streams.agents import orders, payments, stock
-from streams.config import StreamSettings, settings
+from streams.config import StreamSettings, at_generation, settings
 from streams.payments import Provider
 from streams.payments.http import HttpProvider
 from streams.payments.sandbox import Sandbox
@@ -43,7 +44,7 @@ class Untouched(codecs.Codec):  # type: ignore[misc]
 
 def stages(config: StreamSettings) -> tuple[StageKind, ...]:
     """Return the pipeline's stages in the order an order passes them."""
-    return STOCK, orders_kind(config.order_timeout_ms), payments_kind(payment_provider(config))
+    return STOCK, orders_kind(config.order_timeout_ms, config.order_retention_ms), payments_kind(payment_provider(config), forgets=config.order_retention > 0)
 
 
 def payment_provider(config: StreamSettings) -> Provider:
@@ -96,6 +97,12 @@ def new_faust_app(config: StreamSettings) -> faust.App:
     )
 
 
+def runs_worker(argv: Sequence[str]) -> bool:
+    """Whether this process is Faust's worker: only that follows the generations, for nobody else needs the brokers to import this."""
+    program = Path(argv[0])
+    return "faust" in (program.name, program.parent.name) and "worker" in argv[1:]
+
+
 def log_to_stderr() -> None:
     """Write one JSON object per line, past the proxy that Faust puts over standard output."""
     structlog.configure(
@@ -119,4 +126,5 @@ structlog.get_logger("holdfast.runtime").info("which source runs", source=compil
 arm_failpoints()
 codecs.register("untouched", Untouched())
 driver.Transport.Consumer = BatchConsumer
-app = create_app(settings(), stages(settings()))
+configured = at_generation(settings()) if runs_worker(sys.argv) else settings()
+app = create_app(configured, stages(configured))

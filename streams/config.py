@@ -6,10 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+import structlog
+from pydantic import Field, PrivateAttr, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+import generations
+from generations import History
 from schemas.topics import DEFAULT_PARTITIONS, PIPELINE_GROUP
+
+log = structlog.get_logger("holdfast.runtime")
 
 
 class StreamSettings(BaseSettings):
@@ -19,8 +24,9 @@ class StreamSettings(BaseSettings):
 
     kafka: str = Field(default="127.0.0.1:9092", description="bootstrap servers, host:port[,host:port]")
     topic_prefix: str = Field(default="", description="goes before every topic name, group and transactional ID")
-    partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1, description="partition count of the stage topics")
+    partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1, description="partition count of the stage topics, until `holdfast repartition` changes it")
     order_timeout: float = Field(default=900.0, gt=0, description="seconds until an undecided order expires")
+    order_retention: float = Field(default=0.0, ge=0, description="seconds for which the row of a finished order is kept; 0: for ever")
     payment_provider: Literal["sandbox", "http"] = Field(
         default="sandbox", description="who moves the money: nobody, or whoever is behind HOLDFAST_PAYMENT_URL"
     )
@@ -40,6 +46,28 @@ class StreamSettings(BaseSettings):
     open_seconds: float = Field(default=300.0, gt=0, description="a task that takes longer to open ends the worker")
     run_dir: Path | None = Field(default=None, description="where to say which partitions this process holds")
 
+    _generation: int = PrivateAttr(default=1)
+    _root_prefix: str | None = PrivateAttr(default=None)
+
+    @property
+    def generation(self) -> int:
+        """Of the topics: the one that `topic_prefix` and `partitions` are of."""
+        return self._generation
+
+    @property
+    def root_prefix(self) -> str:
+        """HOLDFAST_TOPIC_PREFIX as it is set, whatever the generation."""
+        return self.topic_prefix if self._root_prefix is None else self._root_prefix
+
+    def at(self, history: History) -> StreamSettings:
+        """Return the settings for the generation in use."""
+        changed: dict[str, object] = {"topic_prefix": history.prefix}
+        if history.partitions is not None:
+            changed["partitions"] = history.partitions
+        found = self.model_copy(update=changed)
+        found._generation, found._root_prefix = history.number, history.root
+        return found
+
     @property
     def app_id(self) -> str:
         """Consumer group and first part of every transactional ID."""
@@ -48,6 +76,16 @@ class StreamSettings(BaseSettings):
     @property
     def order_timeout_ms(self) -> int:
         return int(self.order_timeout * 1000)
+
+    @model_validator(mode="after")
+    def _check_retention(self) -> StreamSettings:
+        if 0 < self.order_retention < 2 * self.order_timeout:
+            raise ValueError("HOLDFAST_ORDER_RETENTION must be at least twice HOLDFAST_ORDER_TIMEOUT, or 0: lines of an order still under way would be too old")
+        return self
+
+    @property
+    def order_retention_ms(self) -> int:
+        return int(self.order_retention * 1000)
 
     @property
     def sandbox_silent_ms(self) -> int:
@@ -58,3 +96,12 @@ class StreamSettings(BaseSettings):
 def settings() -> StreamSettings:
     """Return the settings of this process, read once."""
     return StreamSettings()
+
+
+def at_generation(configured: StreamSettings) -> StreamSettings:
+    """Return the settings for the generation in use; waits for the brokers, and for a generation that is being filled."""
+
+    def waiting(why: str) -> None:
+        log.warning("not now, waiting", why=why)
+
+    return configured.at(generations.begun(configured.kafka, configured.root_prefix, waiting))

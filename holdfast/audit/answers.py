@@ -10,15 +10,16 @@ from typing import Final
 from holdfast.audit.dead_letters import CONFLICT, DeadLetters
 from holdfast.audit.lines import LINE, Line, fault_of, refusal_name
 from holdfast.audit.log import Log
-from holdfast.audit.murmur import order_partition, product_partition
 from holdfast.audit.outcomes import Outcomes
 from holdfast.audit.report import Report
 from holdfast.audit.table import MISSING
-from schemas.outcomes import Refusal
+from schemas.outcomes import DeadLetterReason, Refusal
 from schemas.topics import ORDERS, STOCK_DECISIONS
 
 _NUMBERS: Final = itemgetter(0, 1, 2, 4, 5)
 """The numbers of a line: those of an invalid one are answered as they were, its texts may be clipped."""
+_REPORTED: Final = frozenset({CONFLICT, DeadLetterReason.ORDER_TOO_OLD.name})
+"""Why a held line may be no part of its order: the row says otherwise, or is forgotten."""
 IN_FLIGHT: Final = 1
 SETTLED: Final = 2
 """How a line was answered; 0: it was not. What goes with an answer in flight may lie behind what was read."""
@@ -76,7 +77,7 @@ class Answers:
         elif (_NUMBERS(asked) != _NUMBERS(said)) if fault else asked != said:
             wrong = (f"{name} was {a!r}, the answer says {s!r}" for name, a, s in zip(LINE, asked, said, strict=True) if a != s)
             self._complain("answer_differs", item, ", ".join(wrong))
-        if self.log.decisions.partition_of(item) != order_partition(said[0], self.log.partitions):
+        if self.log.decisions.partition_of(item) != self.log.generations.home_of_order(said[0], self.log.decisions.partition_of(item)):
             self._complain("answer_differs", item, "it is on another partition than its order's")
 
     def _line(self, columns: Sequence[Sequence[int | str]], item: int) -> Line:
@@ -95,7 +96,7 @@ class Answers:
         product_id, answered = lines["product_id"][item], self.answered[item]
         place = lines.place(item)
         reasons = self.letters.reasons(ORDERS.name, *place[1:])
-        is_home = product_partition(product_id, self.log.partitions) == place.partition
+        is_home = self.log.generations.home_of_product(product_id, place.partition) == place.partition
         if is_home and answered and not reasons:
             if self.faults[item] and answered == SETTLED:
                 self._complain_of_line("invalid_line_not_dead", item)
@@ -144,7 +145,8 @@ class Answers:
         for item, (order_id, product_id) in enumerate(zip(lines["order_id"], lines["product_id"], strict=True)):
             if order_id in ids:
                 line = self._line(self._asked, item)
-                is_home = product_partition(product_id, self.log.partitions) == lines.partition_of(item)
+                here = lines.partition_of(item)
+                is_home = self.log.generations.home_of_product(product_id, here) == here
                 arrived[line] += is_home
                 if not is_home:
                     where[line] = item
@@ -177,7 +179,7 @@ def check_conflicts(log: Log, report: Report, outcomes: Outcomes, letters: DeadL
         conflicts += 1
         _, *at_answer = d.place(item)
         at_line = (d.head("partition")[d.record[item]], d["offset"][item], d["index"][item])
-        if CONFLICT not in letters.reasons(STOCK_DECISIONS.name, *at_answer) + letters.reasons(ORDERS.name, *at_line):
+        if not _REPORTED.intersection(letters.reasons(STOCK_DECISIONS.name, *at_answer) + letters.reasons(ORDERS.name, *at_line)):
             report.add("conflict_not_dead", d.place(item), order_id=order_id, line=d["line"][item], product_id=d["product_id"][item])
     report.count("I5", conflicting_lines=conflicts)
 

@@ -37,7 +37,7 @@ def check(
 
     `journals` are what clients wrote down; `complete`: nobody else sent anything.
     """
-    report = Report()
+    report = Report(shown=log.generations.shown)
     log.leave_out_foreign()
     progress("checking products", 0, 0)
     products = Products(log, report, live=live)

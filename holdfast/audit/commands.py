@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from holdfast.audit.dead_letters import DeadLetters
 from holdfast.audit.log import Log
-from holdfast.audit.murmur import product_partition
 from holdfast.audit.report import Report
 from holdfast.audit.table import MISSING
 from holdfast.audit.timeline import WITH_EFFECT
@@ -83,7 +82,7 @@ class StockCommands:
         product_id, place = c["product_id"][item], c.place(item)
         if self._done.get((product_id, c["command_id"][item]), item) < item or self.letters.reasons(STOCK_COMMANDS.name, *place[1:]):
             return False
-        if product_partition(product_id, self.log.partitions) != place.partition:
+        if self.log.generations.home_of_product(product_id, place.partition) != place.partition:
             self._stray[self._content(item)] += 1
             return False
         if not self.live:
@@ -100,7 +99,8 @@ class StockCommands:
         products = {content[_FORWARDED.index("product_id")] for content in self._stray}
         for item, product_id in enumerate(c["product_id"]):
             if product_id in products:
-                is_home = product_partition(product_id, self.log.partitions) == c.partition_of(item)
+                here = c.partition_of(item)
+                is_home = self.log.generations.home_of_product(product_id, here) == here
                 arrived[self._content(item)] += is_home
                 if not is_home:
                     where[self._content(item)] = item

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from holdfast.audit.log import Log
-from holdfast.audit.murmur import product_partition
 from holdfast.audit.outcomes import KEPT, Outcomes
 from holdfast.audit.report import Report
 from holdfast.audit.table import MISSING, Place
@@ -235,7 +234,7 @@ class Holds:
         for product in self._products(reserved, entitled):
             found, wanted = reserved.get(product, 0), entitled.get(product, 0)
             if found != wanted:
-                place = Place(topics.STOCK_DECISIONS.named(self.log.prefix), product_partition(product, self.log.partitions))
+                place = Place(topics.STOCK_DECISIONS.named(self.log.prefix), self.log.generations.home_of_product(product))
                 self.report.add("reserved_differs", place, f"{found} are reserved, open and confirmed orders hold {wanted}", product_id=product)
 
     def _products(self, *counts: Mapping[str, int]) -> Iterator[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from holdfast.audit.generations import Generations
 from holdfast.audit.table import Place, Table
 from holdfast.audit.wire import UndecodableError, decode
 from schemas import topics
@@ -77,10 +78,14 @@ class Row(NamedTuple):
 
 
 class Log:
-    """All topics. `partitions` is the common partition count; `prefix` goes before every topic's name."""
+    """All topics. `partitions` is the common partition count; `prefix` goes before every topic's name.
 
-    def __init__(self, partitions: int, prefix: str = "") -> None:
-        self.partitions = partitions
+    `later`: the same of later generations of the topics. Partitions are numbered through all of them.
+    """
+
+    def __init__(self, partitions: int, prefix: str = "", later: Sequence[tuple[str, int]] = ()) -> None:
+        self.generations = Generations([(prefix, partitions), *later])
+        self.partitions = self.generations.total
         self.prefix = prefix
         named = {topic: topic.named(prefix) for topic in topics.ALL}
         self.lines = Table.columnar(named[topics.ORDERS], "OrderLines")
@@ -114,8 +119,8 @@ class Log:
             "OrderLines": self.lines.add,
             "StockCommand": _one(self.stock_commands, StockCommandKind),
             "StockCommands": self.stock_commands.add,
-            "StockDecisions": self.decisions.add,
-            "StockMovements": self.movements.add,
+            "StockDecisions": self._answers(self.decisions),
+            "StockMovements": self._answers(self.movements),
             "StockLevel": _one(self.levels),
             "OrderCommand": _one(self.order_commands, OrderCommandKind),
             "OrderCommands": self.order_commands.add,
@@ -153,13 +158,28 @@ class Log:
         else:
             self.rows[topic.name].pop(key, None)
 
+    def _answers(self, table: Table) -> Callable[[int, int, dict[str, Any], int], None]:
+        """They name the partition of what they answer, which is of their own generation."""
+
+        def take(partition: int, offset: int, fields: dict[str, Any], size: int) -> None:
+            table.add(partition, offset, {**fields, "partition": fields["partition"] + self.generations.of(partition).base}, size)
+
+        return take
+
+    def next_generation(self) -> None:
+        """Everything of a generation is read, the next one follows: it must have every row itself."""
+        for rows in self.rows.values():
+            rows.clear()
+
     def _with_lines(self, orders: Table, all_lines: Table, partition: int, offset: int, fields: dict[str, Any], _size: int) -> None:
         lines = fields["lines"]
         orders.add_one(partition, offset, {**fields, "first_line": len(all_lines), "lines": len(lines)})
         all_lines.add(partition, offset, {field: [line[field] for line in lines] for field in OUTCOME_LINE}, len(lines))
 
     def _dead_letter(self, partition: int, offset: int, fields: dict[str, Any], _size: int) -> None:
-        self.dead_letters.add_one(partition, offset, {**fields, "digest": digest_of(fields["value"]), "size": len(fields["value"])})
+        topic, at = self.generations.numbered(fields["topic"], fields["partition"])
+        named = {"topic": topic if topic == fields["topic"] else self.prefix + topic, "partition": at}
+        self.dead_letters.add_one(partition, offset, {**fields, **named, "digest": digest_of(fields["value"]), "size": len(fields["value"])})
 
     def leave_out_foreign(self) -> None:
         """Empty the records between stages that their reader gave up whole as no stage's: they were said by nobody.

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from holdfast.audit.dead_letters import DeadLetters
 from holdfast.audit.log import Log
-from holdfast.audit.murmur import order_partition
 from holdfast.audit.outcomes import Outcomes
 from holdfast.audit.report import Report
 from schemas.outcomes import OrderCommandKind
@@ -57,11 +56,14 @@ class OrderCommands:
     def _check_imports(self) -> None:
         """An order that another system has decided is published, given up, or forwarded to its own partition."""
         i = self.log.imports
-        at_home = {order_id for item, order_id in enumerate(i["order_id"]) if order_partition(order_id, self.log.partitions) == i.partition_of(item)}
+        at_home = {order_id for item, order_id in enumerate(i["order_id"]) if self._is_home(order_id, i.partition_of(item))}
         for item, order_id in enumerate(i["order_id"]):
-            strayed = order_id in at_home and order_partition(order_id, self.log.partitions) != i.partition_of(item)
+            strayed = order_id in at_home and not self._is_home(order_id, i.partition_of(item))
             if not strayed and not self.outcomes.is_imported(order_id) and not self.letters.reasons(ORDER_COMMANDS.name, *i.place(item)[1:]):
                 self.report.add("import_unanswered", i.place(item), order_id=order_id)
+
+    def _is_home(self, order_id: int, partition: int) -> bool:
+        return self.log.generations.home_of_order(order_id, partition) == partition
 
     def _read_commands(self) -> None:
         c = self.log.order_commands
@@ -69,7 +71,7 @@ class OrderCommands:
             place = c.place(item)
             if self.letters.reasons(ORDER_COMMANDS.name, *place[1:]):
                 continue
-            if order_partition(order_id, self.log.partitions) != place.partition:
+            if not self._is_home(order_id, place.partition):
                 self._stray[self._content(item)] += 1
                 continue
             self.seen[order_id, c["command_id"][item], c["kind"][item]].append(item)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from holdfast.audit.log import OUTCOME_LINE, Log
-from holdfast.audit.murmur import order_partition
 from holdfast.audit.report import Report
 from holdfast.audit.table import MISSING, Table
-from schemas.outcomes import DECISIONS, Refusal
+from schemas.outcomes import DECISIONS, DeadLetterReason, Refusal
+from schemas.topics import STOCK_DECISIONS
 
 DECIDED_STATUSES: Final = frozenset(status.name for status in DECISIONS)
 IMPORTED: Final = "IMPORTED"
@@ -81,11 +81,22 @@ class Outcomes:
         """Check every order."""
         for order_id, items in self._by_order():
             self._check_order(order_id, items)
-        undecided = [order_id for order_id in self.placed if order_id not in self.versions]
+        too_old = self._too_old()
+        undecided = [order_id for order_id in self.placed if order_id not in self.versions and order_id not in too_old]
         if not self.live:
             for order_id in undecided:
                 self.report.add("undecided", self.log.lines.place(self.placed[order_id]), order_id=order_id)
         self.report.count("I2", orders=len(self.placed), imported=len(self.imports), outcomes=len(self.table), undecided=len(undecided))
+
+    def _too_old(self) -> set[int]:
+        """Return the orders of which lines were given up because their ID is older than rows are kept: such an order may never have been decided."""
+        letters, d = self.log.dead_letters, self.log.decisions
+        found = set[int]()
+        for reason, topic, *place in zip(*(letters[name] for name in ("reason", "topic", "partition", "offset", "index")), strict=True):
+            if reason == DeadLetterReason.ORDER_TOO_OLD and topic == STOCK_DECISIONS.named(self.log.prefix):
+                item = d.find(*place)
+                found |= set() if item == MISSING else {d["order_id"][item]}
+        return found
 
     def _by_order(self) -> Iterator[tuple[int, list[int]]]:
         by_order: defaultdict[int, list[int]] = defaultdict(list)
@@ -119,14 +130,15 @@ class Outcomes:
         return any(self.table["version"][item] >= version and self.table.settled(item) for item in items)
 
     def _check_places(self, order_id: int, items: list[int]) -> None:
-        home = order_partition(order_id, self.log.partitions)
         highest = 0
         for item in items:
             version = self.table["version"][item]
             if version < highest:
                 self.report.add("outcome_out_of_order", self.table.place(item), f"after version {highest}", order_id=order_id, version=version)
             highest = max(version, highest)
-            if self.table.partition_of(item) != home:
+            here = self.table.partition_of(item)
+            home = self.log.generations.home_of_order(order_id, here)
+            if here != home:
                 self.report.add("outcome_misplaced", self.table.place(item), f"its partition is {home}", order_id=order_id)
 
     def _check_change(self, before: int | None, item: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from holdfast.audit.log import Log, Row
+from holdfast.audit.order_rows import forgotten_orders
 from holdfast.audit.report import Report
 from holdfast.audit.table import Place
 from holdfast.audit.wire import UndecodableError
@@ -35,10 +36,10 @@ class PaymentRows:
         """Check every row and every result."""
         for key, row in self.rows.items():
             self._read(key, row)
-        answered: set[Said] = set()
+        answered, forgotten = set[Said](), forgotten_orders(self.log)
         for item, said in self._results():
             answered.add(said)
-            if said[-1] in _MOVED and said not in self.noted:
+            if said[-1] in _MOVED and said not in self.noted and said[0] not in forgotten:
                 self.report.add("payment_row_behind", self.log.results.place(item), "its row does not know of it", **_ids(said))
         if not self.live:
             for said in self.noted.keys() - answered:

@@ -85,6 +85,8 @@ class Payments:
         if self.letters.at and DeadLetterReason.INVALID_COMMAND.name in self.letters.reasons(PAYMENT_REQUESTS.name, *r.place(item)[1:]):
             return
         key = self._key(r, item)
+        if key[0] == PaymentKind.FORGET:
+            return  # no payment; order_rows.py reads these
         if key in self.requests:
             self._complain("payment_asked_twice", r, item)
             return

@@ -58,7 +58,8 @@ def check_store_positions(log: Log, stores: Stores, report: Report, *, live: boo
     for sink in stores.sinks:
         for topic in (topics.STOCK_LEVELS, topics.ORDER_OUTCOMES):
             for partition in range(log.partitions):
-                position = stores.positions.get((sink, topic.named(log.prefix), partition), 0)
+                generation = log.generations.of(partition)
+                position = stores.positions.get((sink, topic.named(generation.prefix), partition - generation.base), 0)
                 fault = _fault(log, topic, partition, position)
                 if fault == AHEAD or (fault and not live):
                     place = Place(f"{sink}:position of {topic.name}", partition, position)

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from holdfast.audit.lines import refusal_name
 from holdfast.audit.log import Log, Row
-from holdfast.audit.murmur import product_partition
 from holdfast.audit.report import Report
 from holdfast.audit.shelf import NUMBERS, Count, Numbers, Shelf, is_balanced
 from holdfast.audit.table import MISSING, Place
@@ -100,7 +99,7 @@ class Products:
 
     def _check_last(self, kind: str, topic: str, stated: int, version: int) -> None:
         if stated < version:
-            place = Place(topic, product_partition(self._product, self.log.partitions))
+            place = Place(topic, self.log.generations.home_of_product(self._product))
             self.report.add(kind, place, f"the last one there is {stated or 'none'}", product_id=self._product, version=version)
 
     def _place(self, said: int, item: int) -> Place:
@@ -209,7 +208,8 @@ class Products:
         self._compare("level_differs", Said.LEVEL, item, stated)
         if not is_balanced(stated):
             self._complain("identity_broken", Said.LEVEL, item, _described(stated[: len(NUMBERS)]))
-        if levels.partition_of(item) != product_partition(self._product, self.log.partitions):
+        here = levels.partition_of(item)
+        if here != self.log.generations.home_of_product(self._product, here):
             self._complain("level_misplaced", Said.LEVEL, item)
 
     def _state(self, item: int) -> None:

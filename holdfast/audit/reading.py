@@ -11,7 +11,7 @@ of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -19,16 +19,18 @@ from confluent_kafka import admin as admin_api
 from confluent_kafka.admin import AdminClient
 
 from holdfast.audit.errors import CannotCheckError
+from holdfast.audit.generations import Generation
 from holdfast.audit.log import READ, Log
 from holdfast.audit.progress import Progress
-from schemas.topics import Topic
+from holdfast.audit.wire import decode
+from schemas.topics import GENERATIONS, Topic
 
 TIMEOUT_S: Final = 20.0
 STALL_S: Final = 90.0
 """Longer than any transaction may stay open: after that the broker aborts it."""
 MESSAGES: Final = 10_000
 Partition = tuple[str, int]
-"""Topic without prefix, partition."""
+"""Topic without prefix, partition as numbered through the generations."""
 
 
 def read_log(kafka: str, prefix: str, *, live: bool, progress: Progress) -> Log:
@@ -36,11 +38,14 @@ def read_log(kafka: str, prefix: str, *, live: bool, progress: Progress) -> Log:
     settings: dict[str, str | int | float | bool] = {"bootstrap.servers": kafka, "log_level": 2}
     try:
         admin = AdminClient(settings)
-        log = Log(_partitions(admin, kafka, prefix), prefix)
+        log = _log_of(admin, {**settings, **_READING}, kafka, prefix)
         settled = ends(admin, log, IsolationLevel.READ_COMMITTED) if live else {}
         log.ends = ends(admin, log, IsolationLevel.READ_UNCOMMITTED)
         _check_whole(admin, log)
-        _read(Consumer({**settings, **_READING}), log, progress)
+        for number, generation in enumerate(log.generations.all):
+            if number:
+                log.next_generation()
+            _read(Consumer({**settings, **_READING}), log, generation, progress)
     except KafkaException as error:
         raise CannotCheckError(f"Kafka at {kafka} failed: {error.args[0]}") from error
     if live:
@@ -76,6 +81,42 @@ def _partitions(admin: AdminClient, kafka: str, prefix: str) -> int:
     return next(iter(counts.values()))
 
 
+def _log_of(admin: AdminClient, settings: dict[str, str | int | float | bool], kafka: str, prefix: str) -> Log:
+    later = later_generations(Consumer(settings), admin, prefix)
+    return Log(_partitions(admin, kafka, prefix), prefix, [(name, _partitions(admin, kafka, name)) for name in later])
+
+
+def later_generations(consumer: Consumer, admin: AdminClient, prefix: str) -> list[str]:
+    """Return the prefixes of the generations after the first that are or were in use, the oldest first."""
+    name, steps = GENERATIONS.named(prefix), dict[int, str]()
+    try:
+        if name not in admin.list_topics(timeout=TIMEOUT_S).topics:
+            return []
+        consumer.assign([TopicPartition(name, 0, 0)])
+        for value in _values(consumer, name):
+            _, fields, _ = decode(value)
+            steps[fields["generation"]] = fields["step"]
+    finally:
+        consumer.close()
+    if any(step in ("BARRIER", "CLOSED") for step in steps.values()):
+        raise CannotCheckError("the number of partitions is being changed: audit when that is over (`holdfast repartition` shows how it stands)")
+    return [f"{prefix}g{generation}." for generation, step in sorted(steps.items()) if step == "CURRENT"]
+
+
+def _values(consumer: Consumer, name: str) -> Iterator[bytes | None]:
+    deadline = time.monotonic() + STALL_S
+    while time.monotonic() < deadline:
+        for message in consumer.consume(MESSAGES, 0.5):
+            error = message.error()
+            if error is None:
+                yield message.value()
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            else:
+                return
+    raise CannotCheckError(f"{name} could not be read for {STALL_S:.0f} s")
+
+
 def ends(admin: AdminClient, log: Log, isolation: IsolationLevel) -> dict[Partition, int]:
     """Return every partition's end, topic by topic in the order of READ: last stable offsets or high watermarks."""
     found: dict[Partition, int] = {}
@@ -85,9 +126,9 @@ def ends(admin: AdminClient, log: Log, isolation: IsolationLevel) -> dict[Partit
 
 
 def _offsets(admin: AdminClient, log: Log, topic: Topic, spec: Any, isolation: IsolationLevel) -> dict[Partition, int]:
-    asked = {TopicPartition(topic.named(log.prefix), p): spec for p in range(log.partitions)}
+    asked = {TopicPartition(topic.named(g.prefix), p): spec for g in log.generations.all for p in range(g.partitions)}
     answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=TIMEOUT_S)
-    return {(topic.name, at.partition): answer.result().offset for at, answer in answers.items()}
+    return {log.generations.numbered(at.topic, at.partition): answer.result().offset for at, answer in answers.items()}
 
 
 _API: Final[Any] = admin_api  # OffsetSpec is public, but not typed
@@ -106,17 +147,17 @@ def _check_whole(admin: AdminClient, log: Log) -> None:
         raise CannotCheckError(f"records were deleted, the history is not whole: {'; '.join(cut)}")
 
 
-def _read(consumer: Consumer, log: Log, progress: Progress) -> None:
-    names = {topic.named(log.prefix): topic for topic in READ}
-    left = {place: end for place, end in log.ends.items() if end > 0}
+def _read(consumer: Consumer, log: Log, generation: Generation, progress: Progress) -> None:
+    names = {topic.named(generation.prefix): topic for topic in READ}
+    left = {place: end for place, end in log.ends.items() if end > 0 and log.generations.of(place[1]) is generation}
     total, at = sum(left.values()), dict.fromkeys(left, 0)
     moved = time.monotonic()
     try:
-        consumer.assign([TopicPartition(names_of(log, topic), partition, 0) for topic, partition in left])
+        consumer.assign([TopicPartition(generation.prefix + topic, number - generation.base, 0) for topic, number in left])
         while left:
             messages = consumer.consume(MESSAGES, 0.5)
             before = sum(at.values())
-            _take(messages, log, names, left, at)
+            _take(messages, log, names, generation.base, left, at)
             progress("reading topics", sum(at.values()), total)
             if sum(at.values()) > before:
                 moved = time.monotonic()
@@ -126,15 +167,10 @@ def _read(consumer: Consumer, log: Log, progress: Progress) -> None:
         consumer.close()
 
 
-def names_of(log: Log, topic: str) -> str:
-    """Return a topic's name on the brokers."""
-    return log.prefix + topic
-
-
-def _take(messages: Iterable[Message], log: Log, names: Mapping[str, Topic], left: dict[Partition, int], at: dict[Partition, int]) -> None:
+def _take(messages: Iterable[Message], log: Log, names: Mapping[str, Topic], base: int, left: dict[Partition, int], at: dict[Partition, int]) -> None:
     for message in messages:
         topic, offset = names[str(message.topic())], int(message.offset() or 0)
-        place = topic.name, int(message.partition() or 0)
+        place = topic.name, base + int(message.partition() or 0)
         end = left.get(place)
         if end is None:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -36,6 +36,10 @@ class Violation(NamedTuple):
         return "; ".join(part for part in (where, ids, self.detail) if part)
 
 
+def _as_it_is(place: Place) -> Place:
+    return place
+
+
 @dataclass
 class Report:
     """The result of one audit. `checked`: promise -> what -> how many."""
@@ -44,6 +48,8 @@ class Report:
     violations: list[Violation] = field(default_factory=list)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    shown: Callable[[Place], Place] = field(default=_as_it_is, repr=False, compare=False)
+    """Turns a place into what it is called on the brokers."""
 
     @property
     def ok(self) -> bool:
@@ -52,7 +58,7 @@ class Report:
     def add(self, kind: str, place: Place, detail: str = "", /, **ids: int | str) -> None:
         """Note a violation."""
         assert kind in KINDS, kind
-        self.violations.append(Violation(kind, place, ids, detail))
+        self.violations.append(Violation(kind, self.shown(place), ids, detail))
 
     def count(self, promise: str, **numbers: int) -> None:
         """Note how much of something was checked."""

@@ -24,7 +24,7 @@ from holdfast.letters.mending import Correction, assignments, read_corrections
 from holdfast.letters.plan import Plan, Wish, plan
 from holdfast.stack.endpoints import endpoints, given
 from holdfast.times import Time
-from holdfast.topics import prefix_of
+from holdfast.topics import in_use
 
 SHOWN_REFUSED = 20
 
@@ -80,7 +80,8 @@ def dead_letters() -> None:
 def list_letters(state: str, limit: int | None, whole: bool, as_json: bool, **filters: Any) -> None:
     """List dead letters, the oldest first."""
     choice = _choice((), None if state == "all" else state.upper(), filters)
-    found = sorted((letter for letter in _book() if choice.holds(letter, prefix_of())), key=_age)
+    prefixes = in_use(kafka()).prefixes
+    found = sorted((letter for letter in _book() if choice.holds(letter, prefixes)), key=_age)
     chosen = found[-limit:] if limit else found
     reasons = dict(Counter(letter.fields["reason"] for letter in found).most_common())
     if as_json:
@@ -163,7 +164,7 @@ def _desk(*, dry: bool) -> Iterator[Desk | None]:
     if dry:
         yield None
     else:
-        with Desk(kafka(), prefix_of()) as desk:
+        with Desk(kafka(), in_use(kafka()).prefix) as desk:
             yield desk
 
 
@@ -177,7 +178,8 @@ def _meant(book: Book, choice: Choice) -> list[Letter]:
     """Letters asked for by ID are there also when they are settled already: then they are refused by name."""
     if choice.ids:
         return _named(book, sorted(choice.ids))
-    return sorted((letter for letter in book if choice.holds(letter, prefix_of())), key=_age)
+    prefixes = in_use(kafka()).prefixes
+    return sorted((letter for letter in book if choice.holds(letter, prefixes)), key=_age)
 
 
 def _named(book: Book, ids: Sequence[LetterId]) -> list[Letter]:
@@ -201,7 +203,7 @@ def _book() -> Book:
             advance(done - read, total)
             read = done
 
-        return read_book(kafka(), prefix_of(), progress)
+        return read_book(kafka(), in_use(kafka()).prefixes, progress)
 
 
 def _new_ids(dry: bool) -> Callable[[int], Sequence[int]]:

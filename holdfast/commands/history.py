@@ -19,7 +19,7 @@ from holdfast.history.products import Movement
 from holdfast.history.reading import read_order, read_products
 from holdfast.log_whole import Progress as Told
 from holdfast.times import Time, shown
-from holdfast.topics import prefix_of
+from holdfast.topics import in_use
 from ingest.errors import IngestError
 from ingest.lookups import parse_order_id, parse_product_id
 
@@ -42,7 +42,7 @@ def history() -> None:
 def product(product_id: str, until: int | None, as_json: bool) -> None:
     """Show every movement of a product, and its stock after each. Exit 1 for a product the log does not know."""
     with _bar() as progress:
-        answers = read_products(kafka(), prefix_of(), [_parsed(parse_product_id, product_id)], until, progress)
+        answers = read_products(kafka(), in_use(kafka()).prefixes, [_parsed(parse_product_id, product_id)], until, progress)
     movements = list(answers.of(product_id))
     if not movements:
         raise click.ClickException(f"the log has nothing of product {product_id!r}{_before(until)} (IDs are case-sensitive)")
@@ -60,7 +60,7 @@ def product(product_id: str, until: int | None, as_json: bool) -> None:
 def order(order_id: str, until: int | None, as_json: bool) -> None:
     """Show all that was asked and said about an order. Exit 1 for an order the log does not know."""
     with _bar() as progress:
-        events = read_order(kafka(), prefix_of(), _parsed(parse_order_id, order_id), until, progress)
+        events = read_order(kafka(), in_use(kafka()).prefixes, _parsed(parse_order_id, order_id), until, progress)
     if not events:
         raise click.ClickException(f"the log has nothing of order {order_id}{_before(until)}")
     if as_json:
@@ -77,7 +77,7 @@ def order(order_id: str, until: int | None, as_json: bool) -> None:
 def stock(products: Sequence[str], until: int | None, as_json: bool) -> None:
     """Show the stock of PRODUCTS, or of every product, as it was at a time. One that had none then is left out."""
     with _bar() as progress:
-        answers = read_products(kafka(), prefix_of(), [_parsed(parse_product_id, each) for each in products], until, progress)
+        answers = read_products(kafka(), in_use(kafka()).prefixes, [_parsed(parse_product_id, each) for each in products], until, progress)
     found = {name: last for name in answers.products() if (last := answers.last(name))}
     if as_json:
         levels = {name: {**last.after, "version": last.version, "changed_at": last.at} for name, last in found.items()}

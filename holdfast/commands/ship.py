@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.status import Status
 
 from holdfast.commands.topics import kafka
+from holdfast.shipping import ship_all
 from holdfast.topics import prefix_of
-from holdfast.warehouse import Orders, Shipped, Warehouse
+from holdfast.warehouse import Orders, Shipped
 
 
 @click.command()
@@ -29,7 +30,7 @@ def ship(follow: bool, rate: float | None, delay: float, as_json: bool) -> None:
     stopping = threading.Event()
     _stop_on_signals(stopping)
     with Console(stderr=True).status("waiting for partitions") as line:
-        done = Warehouse(kafka(), prefix_of(), Orders(follow, rate, delay), lambda shipped: _show(line, shipped)).run(stopping)
+        done = ship_all(kafka(), prefix_of(), Orders(follow, rate, delay), stopping, lambda shipped: _show(line, shipped))
     click.echo(json.dumps(asdict(done)) if as_json else _sentence(done))
 
 

@@ -21,16 +21,17 @@ def topics_command() -> None:
 def create(as_json: bool) -> None:
     """Create every topic that is missing; check those already there.
 
-    HOLDFAST_PARTITIONS (8) is the partition count, HOLDFAST_TOPIC_PREFIX (empty) goes before every name. Running it
-    again changes nothing. Exit 1, naming each fault, when a topic is there with other settings than the pipeline needs.
+    HOLDFAST_PARTITIONS (8) is the partition count (until `holdfast repartition` changes it), HOLDFAST_TOPIC_PREFIX (empty) goes before
+    every name. Running it again changes nothing. Exit 1, naming each fault, when a topic is there with other settings than the pipeline needs.
     """
-    made = topics.create(kafka(), topics.prefix_of(), topics.partitions_of())
+    history = topics.in_use(kafka())
+    made = topics.create(kafka(), history.prefix, topics.counted(history))
     if as_json:
         click.echo(json.dumps({"created": made, "topics": _rows()}))
         return
     for name in made:
         click.echo(f"created {name}")
-    click.echo(f"{len(ALL)} topics, {len(made)} of them new, {topics.partitions_of()} partitions each")
+    click.echo(f"{len(ALL)} topics, {len(made)} of them new, {topics.counted(history)} partitions each")
 
 
 @topics_command.command("list")
@@ -58,7 +59,8 @@ def kafka() -> str:
 
 
 def _rows() -> list[dict[str, object]]:
-    statuses = topics.inspect(kafka(), topics.prefix_of(), topics.partitions_of())
+    history = topics.in_use(kafka())
+    statuses = topics.inspect(kafka(), history.prefix, topics.counted(history))
     return [_row(status) for status in statuses]
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from holdfast.commands.topics import kafka
-from holdfast.topics import prefix_of
+from holdfast.topics import in_use
 from holdfast.watching import Sight, Watcher, picture
 
 
@@ -24,7 +24,7 @@ def watch(interval: float, once: bool, as_json: bool) -> None:
     Rates and `seen` count what is committed while watching; lag is in records, 0 when a stage has read everything;
     dead letters are those still open, by reason (`holdfast dead-letters list`). Reads Kafka alone and disturbs nobody.
     """
-    with closing(Watcher(kafka(), prefix_of())) as watcher:
+    with closing(Watcher(kafka(), in_use(kafka()).prefix)) as watcher:
         sights = _sights(watcher, interval, once)
         try:
             _print(sights) if as_json else _draw(sights, once)

@@ -21,7 +21,7 @@ from holdfast.stack.endpoints import Endpoints
 from holdfast.stack.errors import StackError
 from holdfast.stack.home import Home
 from holdfast.stack.state import Plan, Task
-from holdfast.topics import partitions_of, prefix_of
+from holdfast.topics import counted, in_use, prefix_of
 from ingest.backfill import Report as LoadReport
 
 WAREHOUSE = Task("ship", "ship", ("holdfast", "ship", "--follow"))
@@ -79,11 +79,12 @@ def show(home: Home, wish: DemoWish, screen: Screen, environ: Mapping[str, str] 
     prefix = prefix_of(environ)
     plan = _bring_up(home, wish.workers, screen)
     at = plan.endpoints
-    with closing(Follower(at, prefix, partitions_of(environ), _order_timeout_s(environ))) as follower:
+    history = in_use(at.kafka, environ)
+    with closing(Follower(at, history.prefix, counted(history, environ), _order_timeout_s(environ))) as follower:
         screen.step(f"loading {wish.path.name}")
         load = _load(follower, at, prefix, wish, screen)
         screen.step("waiting until everything is decided and written")
-        folded, timing = follower.until_quiet(partial(_fold, at, prefix, load, wish.path.name), load.counts.orders, screen.show)
+        folded, timing = follower.until_quiet(partial(_fold, at, history.prefix, load, wish.path.name), load.counts.orders, screen.show)
     screen.step("auditing")
     return Shown(load, folded, timing, _audit(at, prefix, screen), pipeline.gateway_url(plan.processes))
 

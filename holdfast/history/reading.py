@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from confluent_kafka import Message
 
@@ -13,27 +13,31 @@ from schemas.codec import Decoded, UndecodableError, decode
 from schemas.topics import STOCK_DECISIONS, Topic
 
 
-def read_products(kafka: str, prefix: str, products: Collection[str], until: int | None, progress: Progress) -> Answers:
+def read_products(kafka: str, prefixes: Sequence[str], products: Collection[str], until: int | None, progress: Progress) -> Answers:
     """Read every answer about these products (none named: about all) up to a time in ms; raises LogError."""
     answers = Answers(frozenset(products) or None, until)
     marks = tuple(product.encode() for product in products)
-    for _, record in _records(kafka, prefix, (STOCK_DECISIONS,), marks, progress):
+    for _, record in _records(kafka, prefixes, (STOCK_DECISIONS,), marks, progress):
         answers.add(record.name, record.value)
     return answers
 
 
-def read_order(kafka: str, prefix: str, order_id: int, until: int | None, progress: Progress) -> list[Event]:
+def read_order(kafka: str, prefixes: Sequence[str], order_id: int, until: int | None, progress: Progress) -> list[Event]:
     """Read what the log says of an order up to a time in ms, in the order in which the brokers took it; raises LogError."""
     rank = {topic: number for number, topic in enumerate(READ)}
-    found = [event for place, record in _records(kafka, prefix, READ, marks_of(order_id), progress) for event in events(order_id, place, record)]
+    found = [event for place, record in _records(kafka, prefixes, READ, marks_of(order_id), progress) for event in events(order_id, place, record)]
     chosen = [event for event in found if until is None or event.place.at <= until]
     return sorted(chosen, key=lambda e: (e.place.at, rank[e.place.topic], e.place.partition, e.place.offset, e.item))
 
 
-def _records(kafka: str, prefix: str, topics: Collection[Topic], marks: Collection[bytes], progress: Progress) -> Iterator[tuple[Place, Decoded]]:
-    """Yield the records that hold one of the marks. A look for bytes costs a hundredth of decoding, and most records are of others."""
-    named = {topic.named(prefix): topic for topic in topics}
-    partitions = [(name, number) for name, count in partitions_of(kafka, named).items() for number in range(count)]
+def _records(kafka: str, prefixes: Sequence[str], topics: Collection[Topic], marks: Collection[bytes], progress: Progress) -> Iterator[tuple[Place, Decoded]]:
+    """Yield the records that hold one of the marks, of every generation of the topics that is still there.
+
+    A look for bytes costs a hundredth of decoding, and most records are of others.
+    """
+    named = {topic.named(prefix): topic for prefix in prefixes for topic in topics}
+    needed = [topic.named(prefixes[-1]) for topic in topics]
+    partitions = [(name, number) for name, count in partitions_of(kafka, named, needed).items() for number in range(count)]
     for message in read_whole(kafka, partitions, progress):
         value = message.value() or b""
         if marks and not any(mark in value for mark in marks):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -131,12 +131,12 @@ class Choice:
         """Whether it says anything but the state."""
         return self != Choice(state=self.state)
 
-    def holds(self, letter: Letter, prefix: str = "") -> bool:
-        """Return whether a letter is meant; topics match with and without their prefix."""
+    def holds(self, letter: Letter, prefixes: Sequence[str] = ("",)) -> bool:
+        """Return whether a letter is meant; topics match with and without their prefix, of whatever generation."""
         x = letter.fields
         sets = ((self.ids, letter.id), (self.reasons, x["reason"]), (self.stages, x["stage"]), (self.partitions, x["partition"]), (self.orders, x["order_id"]))
         if any(wanted and said not in wanted for wanted, said in sets):
             return False
-        if self.topics and not self.topics & {x["topic"], x["topic"].removeprefix(prefix)}:
+        if self.topics and not self.topics & {x["topic"], *(x["topic"].removeprefix(prefix) for prefix in prefixes)}:
             return False
         return (self.state in (None, letter.state)) and (self.since or 0) <= x["died_at"] and (self.until is None or x["died_at"] < self.until)

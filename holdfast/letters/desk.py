@@ -31,16 +31,20 @@ RECORDS_AT_ONCE: Final = 5_000
 """Of one transaction, which holds up the readers of what it writes to; a letter of more is sent in one all the same."""
 REQUEST_S: Final = 10.0
 PATIENCE_S: Final = 60.0
+OF_A_GENERATION: Final = 10_000
+"""Letters of the second generation of the topics have this added to the partition in their ID, those of the third twice this."""
 HEADER: Final = "holdfast-redriven"
 """Header of a record sent again: the dead letter's topic, partition and offset."""
 
 
-def read_book(kafka: str, prefix: str, progress: Progress = lambda _done, _total: None) -> Book:
-    """Read every dead letter and every mark; raises LogError."""
-    topic, book = DEAD_LETTERS.named(prefix), Book()
-    partitions = [(topic, number) for number in range(partitions_of(kafka, [topic])[topic])]
-    for message in read_whole(kafka, partitions, progress):
-        book.add(int(message.partition() or 0), int(message.offset() or 0), message.value())
+def read_book(kafka: str, prefixes: Sequence[str], progress: Progress = lambda _done, _total: None) -> Book:
+    """Read every dead letter and every mark, one generation of the topics after the other; raises LogError."""
+    book = Book()
+    for number, prefix in enumerate(prefixes):
+        topic = DEAD_LETTERS.named(prefix)
+        found = partitions_of(kafka, [topic], [topic] if prefix == prefixes[-1] else ())
+        for message in read_whole(kafka, [(topic, partition) for partition in range(found.get(topic, 0))], progress):
+            book.add(number * OF_A_GENERATION + int(message.partition() or 0), int(message.offset() or 0), message.value())
     return book
 
 
@@ -123,7 +127,7 @@ class Desk:
         fields = {"partition": letter.id.partition, "offset": letter.id.offset, "action": action.name, "sent": records}
         said = {"actor": mark.actor, "note": mark.note, "settled_at": time.time_ns() // 1_000_000}
         value = encode("DeadLetterSettled", {**fields, **said})
-        self._put(DEAD_LETTERS.named(self._prefix), value, letter.fields["topic"].encode(), letter.id.partition)
+        self._put(DEAD_LETTERS.named(self._prefix), value, letter.fields["topic"].encode(), letter.id.partition % OF_A_GENERATION % self.partitions)
 
     def _put(self, *what: Any, **more: Any) -> None:
         while True:

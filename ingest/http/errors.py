@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ingest.errors import IdError, IngestError, InvalidRequestError, PublishError, RecordTooLargeError, StoreError
+from ingest.errors import IdError, IngestError, InvalidRequestError, MovingError, PublishError, RecordTooLargeError, StoreError
 from ingest.http.messages import Headers, Response
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -106,6 +106,8 @@ def problem_of(error: IngestError) -> Problem:
         return invalid(pointer_of(error.field), str(error), error.refusal.name)
     if isinstance(error, RecordTooLargeError):
         return Problem(ProblemType.TOO_LARGE, str(error))
+    if isinstance(error, MovingError):
+        return Problem(ProblemType.NOT_ACKNOWLEDGED, "the number of partitions is being changed; it may be in the log all the same", retry_after_s=2)
     if isinstance(error, PublishError):
         return Problem(ProblemType.NOT_ACKNOWLEDGED, "the brokers did not acknowledge in time; it may be in the log all the same", retry_after_s=1)
     if isinstance(error, IdError):

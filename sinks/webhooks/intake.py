@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 import failpoints
+from generations import Watch
 from schemas import codec
 from schemas.topics import ORDER_OUTCOMES
 from sinks.errors import NotNowError, SinkError
@@ -23,6 +25,8 @@ log = structlog.get_logger()
 
 BATCH: Final = 500
 POLL_S: Final = 0.2
+LOOK_EVERY_S: Final = 2.0
+ASK_S: Final = 10.0
 FINAL: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION})
 
 
@@ -33,27 +37,48 @@ class Intake:
         self._settings = settings
         self._tables = tables
         self._heard = heard
-        self._topic = ORDER_OUTCOMES.named(settings.topic_prefix)
+        self._watch = Watch(settings.kafka, settings.topic_prefix)
+        self._looked_at = float("-inf")
+        self._topics: tuple[str, ...] = ()
+        """Outcomes of every generation that is still there, the one in use last."""
+        self._counts: dict[str, int] = {}
         self.partitions: frozenset[int] = frozenset()
 
     def run(self, stop: threading.Event) -> None:
         """Read until `stop` is set; raises SinkError for what a person has to put right."""
         consumer = Consumer(_options(self._settings))
         try:
-            consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
             while not stop.is_set():
+                self._follow(consumer)
                 if messages := self._read(consumer):
                     self._take(consumer, messages, stop)
         finally:
             self._own(frozenset())
             consumer.close()
 
+    def _follow(self, consumer: Consumer) -> None:
+        """Subscribe to the outcomes of every generation of the topics, and again when there is a new one."""
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            wanted = [ORDER_OUTCOMES.named(prefix) for prefix in self._watch.look().prefixes]
+            if wanted[-1:] == list(self._topics[-1:]):
+                return
+            known = consumer.list_topics(timeout=ASK_S).topics
+        except KafkaException as error:
+            log.warning("Kafka does not say which topics there are; trying again", error=error.args[0].str())
+            return
+        self._counts = {name: len(known[name].partitions) for name in wanted if name in known}
+        self._topics = tuple(name for name in wanted if name in known or name == wanted[-1])
+        consumer.subscribe(list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+
     def _read(self, consumer: Consumer) -> list[Message]:
         messages = consumer.consume(BATCH, POLL_S)
         for message in messages:
             error = message.error()
             if error is not None and (error.fatal() or error.code() in FINAL):
-                raise SinkError(f"Kafka at {self._settings.kafka}, {self._topic}: {error.str()}")
+                raise SinkError(f"Kafka at {self._settings.kafka}, {', '.join(self._topics)}: {error.str()}")
             if error is not None:
                 log.warning("Kafka is not well; the client goes on trying", error=error.str())
         return [message for message in messages if message.error() is None]
@@ -81,7 +106,10 @@ class Intake:
             self._heard()
 
     def _on_assign(self, _consumer: Consumer, partitions: Iterable[TopicPartition]) -> None:
-        self._own(frozenset(p.partition for p in partitions))
+        newest = self._topics[-1]
+        mine = [p.partition for p in partitions if p.topic == newest]
+        # Notices may be left from a generation of more partitions than there are now.
+        self._own(frozenset(shared_out(mine, self._counts.get(newest, 1), max(self._counts.values(), default=1))))
 
     def _on_revoke(self, _consumer: Consumer, _partitions: Iterable[TopicPartition]) -> None:
         self._own(frozenset())
@@ -89,6 +117,12 @@ class Intake:
     def _own(self, partitions: frozenset[int]) -> None:
         self.partitions = partitions
         self._heard()
+
+
+def shared_out(mine: Iterable[int], partitions: int, most: int) -> Iterable[int]:
+    """Yield which numbers below `most` fall to whoever has these of `partitions`: each number to one member."""
+    for number in mine:
+        yield from range(number, max(most, number + 1), partitions)
 
 
 def notices_of(messages: Iterable[Message], endpoints: Sequence[Endpoint]) -> Iterable[Notice]:
@@ -108,8 +142,8 @@ def notices_of(messages: Iterable[Message], endpoints: Sequence[Endpoint]) -> It
 
 
 def _commit(consumer: Consumer, messages: Sequence[Message]) -> None:
-    ends = {message.partition() or 0: message for message in messages}
-    at = [TopicPartition(message.topic() or "", partition, (message.offset() or 0) + 1) for partition, message in ends.items()]
+    ends = {(message.topic() or "", message.partition() or 0): message.offset() or 0 for message in messages}
+    at = [TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in ends.items()]
     try:
         consumer.commit(offsets=at, asynchronous=False)
     except KafkaException as error:

@@ -25,6 +25,7 @@ from streams.domain.order_events import (
     kind_of,
 )
 from streams.domain.order_import import check_import, import_of, outcome_of
+from streams.domain.order_retention import farewell, forgotten_at, is_over, is_too_old, too_late
 from streams.domain.order_rows import from_row, publish, refused, to_row
 from streams.domain.order_state import Line, Order
 from streams.domain.order_table import TABLE
@@ -51,8 +52,12 @@ __all__ = [
     "check_order_command",
     "decide",
     "due",
+    "farewell",
+    "forgotten_at",
     "from_row",
     "import_of",
+    "is_over",
+    "is_too_old",
     "outcome_of",
     "publish",
     "refused",
@@ -60,13 +65,17 @@ __all__ = [
 ]
 
 
-def decide(order: Order | None, event: Event, now: int, timeout: int) -> tuple[Order | None, list[Effect]]:
+def decide(order: Order | None, event: Event, now: int, timeout: int, retention: int = 0) -> tuple[Order | None, list[Effect]]:
     """Return the order after an event, changed in place or new, and what is to be done, in that order.
+
+    `retention`: for how long rows are kept, in ms; 0: for ever.
 
     The order is None where there is no row, before or any more. `now` and `timeout` in ms; the time of a new row is up
     at now + timeout. A `Publish` must be carried out (by `publish`) before the order hears the next event; only one of
     AMENDED may wait, so that several become one.
     """
+    if order is None and is_too_old(event.order_id, now, retention):
+        return None, too_late(event, kind_of(event))
     if order is None:
         order = Order(event.order_id, deadline=now + timeout)
     effects: list[Effect] = []

@@ -99,7 +99,7 @@ _NOTHING: Final = Payment(0)
 
 def is_request(kind: int, sequence: int) -> bool:
     """Return whether there is such a request: a charge has sequence 0, a refund one over 0."""
-    return (kind, sequence) == (PaymentKind.CHARGE, 0) or (kind == PaymentKind.REFUND and sequence > 0)
+    return (sequence == 0 and kind in (PaymentKind.CHARGE, PaymentKind.FORGET)) or (kind == PaymentKind.REFUND and sequence > 0)
 
 
 def contradiction(payment: Payment | None, request: Request) -> str | None:

@@ -10,10 +10,11 @@ from typing import Any, Final
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from generations import Watch
 from schemas import topics
 from schemas.topics import Topic
 from streams.config import StreamSettings
-from streams.runtime.clients import InputTopic, MisconfiguredError, connection
+from streams.runtime.clients import InputTopic, MisconfiguredError, MovedError, connection
 
 FRESH_SECONDS: Final = 1.0
 """A description serves every task that opens within this time."""
@@ -33,6 +34,12 @@ class Brokers:
         self._client: AdminClient | None = None
         self._described: dict[str, InputTopic] = {}
         self._described_at = float("-inf")
+        self._generations = Watch(settings.kafka, settings.root_prefix)
+
+    def check_generation(self) -> None:
+        """Raise MovedError where no task may write to these topics any more. True of the moment after the call as well, for whoever was fenced since."""
+        if self._generations.look().is_closed(self._settings.generation):
+            raise MovedError(f"generation {self._settings.generation} of the topics is closed: the number of partitions changes")
 
     def topics(self) -> Mapping[str, InputTopic]:
         """Return what the brokers say of every topic of ours; raises MisconfiguredError for one that is missing or has a wrong partition count."""
@@ -72,7 +79,7 @@ def check_count(topic: Topic, settings: StreamSettings, found: InputTopic) -> No
         raise MisconfiguredError(
             f"topic {topic.named(settings.topic_prefix)} has {found.partitions} partitions, this worker is set to {wanted} (HOLDFAST_PARTITIONS); "
             "a product's partition would change and its stock be split. If partitions were added, make the topic again with its old count from a copy, "
-            "or move to a new prefix; if this shop began with that count, set HOLDFAST_PARTITIONS"
+            "or move to a new prefix; if this shop began with that count, set HOLDFAST_PARTITIONS. (`holdfast repartition` changes the number.)"
         )
 
 

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from schemas.topics import Topic
 from streams.config import StreamSettings
+from streams.runtime.exits import MISCONFIGURED, MOVED
 from streams.runtime.records import Record, Write
 
 REQUEST_SECONDS: Final = 30.0
@@ -26,6 +27,14 @@ LOG_ERRORS: Final = 3
 
 class MisconfiguredError(RuntimeError):
     """What the brokers hold does not fit what the task knows: people must look. Says what, where and what to do."""
+
+    exit_code = MISCONFIGURED
+
+
+class MovedError(MisconfiguredError):
+    """The topics are not in use any more. Nobody has to look: the worker starts again, in the generation that is in use."""
+
+    exit_code = MOVED
 
 
 class InputTopic(NamedTuple):

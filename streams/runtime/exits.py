@@ -15,6 +15,7 @@ import structlog
 
 BUG: Final = 70
 STALLED: Final = 71
+MOVED: Final = 75
 MISCONFIGURED: Final = 78
 
 log = structlog.get_logger("holdfast.runtime")

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException
 
 from streams.runtime.brokers import Brokers
 from streams.runtime.clients import InputTopic, MisconfiguredError
-from streams.runtime.exits import MISCONFIGURED, end_process
+from streams.runtime.exits import end_process
 from streams.runtime.shared import TaskState
 from streams.runtime.task import Task
 from telemetry import figures
@@ -76,13 +76,14 @@ class Inspector:
             try:
                 self.look()
             except MisconfiguredError as error:
-                end_process(MISCONFIGURED, str(error))
+                end_process(error.exit_code, str(error))
             except KafkaException as error:
                 log.info("brokers do not answer", error=str(error))
             time.sleep(LOOK_SECONDS)
 
     def look(self) -> None:
         """Ask the brokers once, and note what concerns each task. Raises KafkaException and MisconfiguredError."""
+        self._brokers.check_generation()
         found = self._brokers.topics()
         for task in self._tasks():
             check_unchanged(task.name, task.topics, found)

@@ -17,7 +17,7 @@ from schemas.topics import POSITIONS_KEY
 from streams.runtime import clients, opening, transactions
 from streams.runtime.batch import FIRST_BYTES, Batch, next_limit
 from streams.runtime.clients import InputTopic, MisconfiguredError, Reader
-from streams.runtime.exits import BUG, MISCONFIGURED, end_process
+from streams.runtime.exits import BUG, end_process
 from streams.runtime.forwarding import Forwarding
 from streams.runtime.opening import Owned, Recovery
 from streams.runtime.positions import positions_of, positions_record
@@ -93,7 +93,7 @@ class Task:
                     log.warning("an input cannot be read, task reopens", task=self.name, error=str(error))
                     await asyncio.sleep(RETRY_SECONDS)
         except MisconfiguredError as error:
-            end_process(MISCONFIGURED, str(error))
+            end_process(error.exit_code, str(error))
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -156,6 +156,7 @@ class Task:
         if self._producer is None:
             self._producer = opening.fence(self._owned)
         self._reach("fenced")
+        self._shared.brokers.check_generation()  # after the fence, for whoever closes a generation says so before it fences
         stage = self._recovery.stage(self._advance)
         self._reach("changelog-read")
         recorded = positions_of(self._recovery.positions)

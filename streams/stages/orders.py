@@ -29,6 +29,7 @@ from streams.domain.order import (
 from streams.runtime.records import DecidesAlone, Place, Record, StageKind, Write
 from streams.stages import foreign
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
+from streams.stages.retention import Retention
 from streams.stages.rows import Rows, second_field
 
 ANSWER: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at", "refusal")
@@ -48,10 +49,11 @@ _TOPICS: Final = {t.name: t for t in (STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_R
 class OrdersStage(DecidesAlone):
     """One row per order of this partition, and the deadlines of the undecided ones."""
 
-    def __init__(self, place: Place, timeout: int) -> None:
+    def __init__(self, place: Place, timeout: int, retention: int = 0) -> None:
         self.rows: Rows[int, Order] = Rows(b"%d".__mod__, int, lambda value: saga.from_row(codec.decode(value).value))
         self.place = place
         self.timeout = timeout
+        self.retention = Retention(retention)
         self.open: dict[int, int] = {}
         """Order ID -> deadline, of the undecided."""
         self.deadlines: list[tuple[int, int]] = []
@@ -60,6 +62,7 @@ class OrdersStage(DecidesAlone):
     def restore(self, rows: dict[bytes, bytes]) -> None:
         """Take the rows; only orders that are still undecided are looked at now, for their deadlines."""
         undecided = [int(key) for key, value in rows.items() if second_field(value) < OrderStatus.CONFIRMED]
+        self.retention.recover(int(key) for key in rows)
         self.rows.recover(rows)
         for order_id in undecided:
             order = self.rows.find(order_id)
@@ -81,7 +84,7 @@ class OrdersStage(DecidesAlone):
             if self.open.get(order_id) == due:
                 return True
             heapq.heappop(self.deadlines)
-        return False
+        return self.retention.is_due(now)
 
     def committed(self) -> None:
         """Keep memory in bounds: what is decided needs no deadline, and what was not touched lately need not be an object."""
@@ -92,10 +95,12 @@ class OrdersStage(DecidesAlone):
 
     def expire(self, now: int) -> list[Write]:
         batch = _OrdersBatch(self, now)
-        while self.is_due(now):
+        while self.is_due(now) and self.deadlines and self.deadlines[0][0] <= now:
             _, order_id = heapq.heappop(self.deadlines)
             del self.open[order_id]
             batch.event(_TIMER, 0, order_id, Deadline(order_id))
+        for order_id in self.retention.due(now):
+            batch.consider(order_id)
         return batch.writes()
 
     def decide(self, records: Sequence[Record], now: int) -> list[Write]:
@@ -209,7 +214,7 @@ class _OrdersBatch:
         """Decide one event and carry out its effects, in order."""
         rows = self.stage.rows
         before = rows.find(order_id)
-        order, effects = saga.decide(before, event, self.now, self.stage.timeout)
+        order, effects = saga.decide(before, event, self.now, self.stage.timeout, self.stage.retention.ms)
         self._keep(order_id, before, order)
         for effect in effects:
             if isinstance(effect, GiveUp):
@@ -217,10 +222,23 @@ class _OrdersBatch:
             else:
                 self._doers[type(effect)](order_id, effect)
 
+    def consider(self, order_id: int) -> None:
+        """Forget a row whose order is over for long enough; look again later at any other."""
+        retention, order = self.stage.retention, self.stage.rows.find(order_id)
+        if order is None:
+            return
+        due = saga.forgotten_at(order, retention.ms) if saga.is_over(order) else retention.wait(self.now)
+        if due > self.now:
+            retention.later(order_id, due)
+        else:
+            self._ask_payment(order_id, saga.farewell(order))
+            self._keep(order_id, order, None)
+
     def _keep(self, order_id: int, before: Order | None, order: Order | None) -> None:
         if order is not None:
             if before is None:
                 self.stage.rows[order_id] = order
+                self.stage.retention.note(order_id)
             self.touched.add(order_id)
             self.stage.watch(order_id, order.deadline)
         elif before is not None:
@@ -275,7 +293,7 @@ class _OrdersBatch:
         return Write(ORDER_STATE, self.place.partition, b"%d" % order_id, value)
 
 
-def orders_kind(timeout: int) -> StageKind:
-    """Return the orders stage; `timeout` in ms is how long an order may stay undecided."""
+def orders_kind(timeout: int, retention: int = 0) -> StageKind:
+    """Return the orders stage; `timeout` in ms is how long an order may stay undecided, `retention` how long its row is kept (0: for ever)."""
     inputs: tuple[Topic, ...] = (STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_RESULTS)
-    return StageKind("orders", inputs, ORDER_STATE, lambda place: OrdersStage(place, timeout), voice=ORDER_OUTCOMES, forgets=True)
+    return StageKind("orders", inputs, ORDER_STATE, lambda place: OrdersStage(place, timeout, retention), voice=ORDER_OUTCOMES, forgets=True)

@@ -133,6 +133,9 @@ class _PaymentsBatch:
 
     def _request(self, record: Record, index: int, request: Request) -> None:
         row = self.rows.find(request.order_id)
+        if request.kind is PaymentKind.FORGET:
+            self._forget(row)
+            return
         answer = None
         if row is not None or request.sequence:  # nearly every request is an order's first
             fault = payment.contradiction(row, request)
@@ -146,6 +149,12 @@ class _PaymentsBatch:
             self._wait(row, Pending(request, self.now, record.offset, index))
         else:
             self._say(request, answer)
+
+    def _forget(self, row: Payment | None) -> None:
+        """Forget a row whose order is forgotten, unless the provider still owes an answer: then it stays."""
+        if row is not None and not row.pending:
+            del self.rows[row.order_id]
+            self.touched.add(row.order_id)
 
     def _ask(self, row: Payment | None, request: Request) -> Answer | None:
         """Return what the provider says at once, remembered."""
@@ -211,7 +220,8 @@ class _PaymentsBatch:
     def _changed(self) -> Iterator[Write]:
         here = self.stage.place.partition
         for order_id in sorted(self.touched):
-            yield Write(PAYMENT_STATE, here, b"%d" % order_id, _encode_row(payment.to_row(self.rows[order_id])))
+            row = self.rows.get(order_id)
+            yield Write(PAYMENT_STATE, here, b"%d" % order_id, None if row is None else _encode_row(payment.to_row(row)))
 
 
 def _alone(request: Request, requested_at: int) -> bytes:
@@ -220,6 +230,6 @@ def _alone(request: Request, requested_at: int) -> bytes:
     return codec.encode("PaymentRequests", {**columns, "kind": bytes((request.kind,)), "requested_at": requested_at})
 
 
-def payments_kind(provider: Provider) -> StageKind:
-    """Return the payments stage over a provider."""
-    return StageKind("payments", (PAYMENT_REQUESTS,), PAYMENT_STATE, lambda place: PaymentsStage(place, provider), voice=PAYMENT_RESULTS)
+def payments_kind(provider: Provider, *, forgets: bool = False) -> StageKind:
+    """Return the payments stage over a provider; `forgets`: whether its rows may go, as their orders do."""
+    return StageKind("payments", (PAYMENT_REQUESTS,), PAYMENT_STATE, lambda place: PaymentsStage(place, provider), voice=PAYMENT_RESULTS, forgets=forgets)

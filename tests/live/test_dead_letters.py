@@ -82,7 +82,7 @@ def give_up(pipeline: Pipeline, first: int, count: int) -> str:
 
 
 def open_letters(pipeline: Pipeline, since: str) -> list[Letter]:
-    return [letter for letter in read_book(pipeline.kafka, pipeline.prefix) if Choice(since=int(since), state=OPEN).holds(letter)]
+    return [letter for letter in read_book(pipeline.kafka, (pipeline.prefix,)) if Choice(since=int(since), state=OPEN).holds(letter)]
 
 
 def command(pipeline: Pipeline, *words: str, dying: tuple[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -125,7 +125,7 @@ def _check(pipeline: Pipeline, order_ids: range) -> None:
     """Every order is there once, confirmed once; every mark names where its line stands; no promise is broken."""
     sent = [(origin, line, place) for origin, line, place in redriven(pipeline) if line["order_id"] in order_ids]
     assert Counter(line["order_id"] for _, line, _ in sent) == Counter(order_ids)
-    marks = {letter.id: letter.settled for letter in read_book(pipeline.kafka, pipeline.prefix)}
+    marks = {letter.id: letter.settled for letter in read_book(pipeline.kafka, (pipeline.prefix,))}
     for origin, line, place in sent:
         _, partition, offset = origin.decode().split("/")
         settled = marks[LetterId(int(partition), int(offset))]
@@ -175,7 +175,7 @@ def test_a_mark_behind_somebody_s_open_transaction_is_not_overlooked(pipeline: P
     with Desk(pipeline.kafka, pipeline.prefix) as desk:
         assert list(desk.discard([letter], Mark("ann", "a trial"))) == [1]
     threading.Timer(2.0, other.commit_transaction).start()
-    found = read_book(pipeline.kafka, pipeline.prefix).find(letter.id)
+    found = read_book(pipeline.kafka, (pipeline.prefix,)).find(letter.id)
     assert found is not None
     assert found.state == "DISCARDED"
 

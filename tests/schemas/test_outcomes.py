@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import schemas
+from generations import Step
 from schemas import codec, outcomes
 from schemas.currencies import CURRENCIES
 from schemas.outcomes import DECISIONS, DeadLetterAction, DeadLetterReason, LineStatus, OrderCommandKind, OrderStatus, OutcomeChange, Refusal, StockCommandKind
@@ -33,6 +34,7 @@ SYMBOLS = {
     "LineStatus": [status.name for status in LineStatus],
     "OutcomeChange": [change.name for change in OutcomeChange],
     "DeadLetterAction": [action.name for action in DeadLetterAction],
+    "GenerationStep": [step.name for step in Step],
 }
 
 

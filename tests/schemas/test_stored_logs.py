@@ -33,7 +33,8 @@ def _ids(stored: StoredLog) -> set[int]:
 
 
 def test_every_version_of_every_record_is_in_a_stored_log() -> None:
-    known = {schema_id: name for name, ids in codec.schema_ids().items() for schema_id in ids}
+    # Which generation is in use is said beside the log, not in it.
+    known = {schema_id: name for name, ids in codec.schema_ids().items() if name not in topics.GENERATIONS.records for schema_id in ids}
     found = set[int]().union(*(_ids(_read(path)) for path in PATHS))
     assert {schema_id: name for schema_id, name in known.items() if schema_id not in found} == {}, WHAT_TO_DO
 

@@ -110,12 +110,14 @@ class FlowTask:
 class Flow:
     """A shop: what comes in from outside, the tasks that decide it, the clock."""
 
-    def __init__(self, seed: int = 0, partitions: int = 3, provider: Provider | None = None, timeout: int = TIMEOUT, log: MemoryLog | None = None) -> None:
+    def __init__(
+        self, seed: int = 0, partitions: int = 3, provider: Provider | None = None, timeout: int = TIMEOUT, log: MemoryLog | None = None, retention: int = 0
+    ) -> None:
         self.rng = random.Random(seed)
         self.now = START
         self.log = log or MemoryLog(partitions)
         self.partitions = partitions
-        self.kinds = (STOCK, orders_kind(timeout), payments_kind(provider or Sandbox()))
+        self.kinds = (STOCK, orders_kind(timeout, retention), payments_kind(provider or Sandbox(), forgets=retention > 0))
         self.tasks = [FlowTask(kind, Place(p, partitions), self.log) for kind in self.kinds for p in range(partitions)]
         self.fates: Sequence[Fate] = (Fate.COMMITTED,)
         self.weights: Sequence[float] = (1.0,)

@@ -127,8 +127,8 @@ def faust_names() -> Iterator[str]:
 
 
 def drilled_names() -> list[str]:
-    """Return the failpoints that the drill comes to: tests/live has those of the gateway and the webhooks, with clients and receivers that look."""
-    return [name for name in NAMES if not name.startswith(("gateway.", "webhooks."))]
+    """Return the failpoints that the drill comes to: tests/live has those of the gateway, the webhooks and the change of the partition count."""
+    return [name for name in NAMES if not name.startswith(("gateway.", "webhooks.", "repartition."))]
 
 
 def names_of(place: str) -> list[str]:

@@ -234,7 +234,7 @@ CHOICES = {
 @pytest.mark.parametrize("what", CHOICES)
 def test_choosing(what: str) -> None:
     choice, meant = CHOICES[what]
-    assert choice.holds(letter(b"", 3, topic="eu.orders"), "eu.") is meant
+    assert choice.holds(letter(b"", 3, topic="eu.orders"), ("eu.",)) is meant
 
 
 # -- corrections in files ------------------------------------------------------------------------------------------------

@@ -131,7 +131,8 @@ def test_the_charge_itself_never_contradicts_its_row(row: Payment | None) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "sequence", "expected"), [(0, 0, True), (1, 1, True), (1, 9, True), (0, 1, False), (1, 0, False), (1, -1, False), (2, 0, False)]
+    ("kind", "sequence", "expected"),
+    [*((0, 0, True), (1, 1, True), (1, 9, True), (0, 1, False), (1, 0, False), (1, -1, False)), *((2, 0, True), (2, 1, False), (3, 0, False))],
 )
 def test_what_a_request_is(kind: int, sequence: int, expected: bool) -> None:
     assert is_request(kind, sequence) is expected

@@ -92,7 +92,7 @@ BAD: dict[str, tuple[Record, str]] = {
     "cut short": (raw(PAYMENT_REQUESTS, codec.encode("PaymentRequests", requests({"order_id": SEVEN}))[:-2], 2), "UNDECODABLE"),
     "an order line": (raw(PAYMENT_REQUESTS, codec.encode("OrderLine", line()), 2), "WRONG_RECORD"),
     "unequal columns": (record("PaymentRequests", {**requests({"order_id": SEVEN}), "amount": [1, 2]}, 2), "UNEQUAL_COLUMNS"),
-    "an unknown kind": (record("PaymentRequests", requests({"order_id": SEVEN, "kind": 2}), 2), "FOREIGN_RECORD"),
+    "an unknown kind": (record("PaymentRequests", requests({"order_id": SEVEN, "kind": 3}), 2), "FOREIGN_RECORD"),
     "a charge that is numbered": (record("PaymentRequests", requests({"order_id": SEVEN, "sequence": 1}), 2), "FOREIGN_RECORD"),
     "a refund that is not": (record("PaymentRequests", requests({"order_id": SEVEN, "kind": 1}), 2), "FOREIGN_RECORD"),
     "a reversal of somebody else": (record("PaymentRequests", requests({"order_id": SEVEN, "kind": 1, "sequence": -1}), 2), "FOREIGN_RECORD"),
