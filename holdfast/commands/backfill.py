@@ -18,7 +18,7 @@ from holdfast.export.files import FORMATS, written
 from holdfast.export.outcomes import decided_between
 from holdfast.export.table import TABLES, rows_of
 from holdfast.times import Time, shown
-from holdfast.topics import prefix_of
+from holdfast.topics import in_use
 from ingest.errors import ConfigError, FileError, IngestError
 from ingest.history.run import Report, Wish, dry_run
 from ingest.history.run import backfill as send
@@ -95,7 +95,7 @@ def out_command(*, start: int, end: int, kind: str, table: str, path: Path, as_j
     console = Console(stderr=True)
     with bar_of(console) as progress:
         bars = Bars(progress, console, _PHASES)
-        counts = _write(path, kind, table, decided_between(kafka(), prefix_of(), start, end, lambda done, total: bars("outcomes", done, total)))
+        counts = _write(path, kind, table, decided_between(kafka(), in_use(kafka()).prefixes, start, end, lambda done, total: bars("outcomes", done, total)))
     report = {**counts, "from": shown(start), "to": shown(end), "file": str(path), "bytes": path.stat().st_size, "seconds": round(time.monotonic() - began, 3)}
     said = f"{counts['orders']:,} orders with {counts['lines']:,} lines, {counts['rows']:,} rows in {path} ({report['bytes']:,} bytes)"
     click.echo(json.dumps(report) if as_json else said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.export.table import is_within
@@ -11,22 +11,26 @@ from schemas.codec import UndecodableError, decode
 from schemas.topics import ORDER_OUTCOMES
 
 
-def decided_between(kafka: str, prefix: str, start: int, end: int, progress: Progress) -> Iterator[dict[str, Any]]:
-    """Yield the last outcome of every order that was decided from `start` to before `end` (ms); raises LogError."""
-    topic = ORDER_OUTCOMES.named(prefix)
-    count = partitions_of(kafka, [topic])[topic]
-    for partition in range(count):
+def decided_between(kafka: str, prefixes: Sequence[str], start: int, end: int, progress: Progress) -> Iterator[dict[str, Any]]:
+    """Yield the last outcome of every order that was decided from `start` to before `end` (ms); raises LogError.
 
-        def listen(done: int, total: int, partition: int = partition) -> None:
-            progress(partition * total + done, count * total)
+    `prefixes`: of every generation of the topics. With one, a partition has all of an order, and is read by itself.
+    """
+    counts = partitions_of(kafka, [ORDER_OUTCOMES.named(prefix) for prefix in prefixes], [ORDER_OUTCOMES.named(prefixes[-1])])
+    places = [(topic, partition) for topic, count in counts.items() for partition in range(count)]
+    groups = [[place] for place in places] if len(counts) == 1 else [places]
+    for number, group in enumerate(groups):
 
-        last: dict[int, bytes] = {}
-        for message in read_whole(kafka, [(topic, partition)], listen):
+        def listen(done: int, total: int, number: int = number) -> None:
+            progress(number * total + done, len(groups) * total)
+
+        last: dict[int, tuple[int, bytes]] = {}
+        for message in read_whole(kafka, group, listen):
             value = message.value() or b""
             outcome = _outcome(value)
             if outcome is not None and is_within(outcome, start, end):
-                last[outcome["order_id"]] = value
-        yield from (decode(last[order_id]).value for order_id in sorted(last))
+                last[outcome["order_id"]] = max(last.get(outcome["order_id"], (0, b"")), (outcome["version"], value))
+        yield from (decode(last[order_id][1]).value for order_id in sorted(last))
 
 
 def _outcome(value: bytes) -> dict[str, Any] | None:
