@@ -16,6 +16,7 @@ COMMANDS = {
     "down": "stack",
     "status": "stack",
     "topics": "topics",
+    "schemas": "schemas",
     "load": "load",
     "backfill": "backfill",
     "ids": "ids",
