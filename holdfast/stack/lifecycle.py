@@ -146,7 +146,7 @@ def _brokers(home: Home, wish: Wish) -> int:
     wished = wish.brokers or has or 1
     if has not in (0, wished):
         raise StackError(
-            f"the cluster in {home.root} has {has} brokers and keeps them: run `holdfast down --wipe` first, or set HOLDFAST_HOME to another folder"
+            f"{home.root} began with {has} broker{'s' * (has > 1)} and keeps them: run `holdfast down --wipe` first, or set HOLDFAST_HOME to another folder"
         )
     return wished
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from confluent_kafka import Consumer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import ConfigResource, ResourceType
 
 from holdfast import audit
@@ -45,10 +45,19 @@ class Shop:
         return {each.name: each.process.pid for each in state.processes if each.kind == "kafka" and each.process and each.status == "running"}
 
     def outcomes(self) -> int:
-        """How many offsets there are in order.outcomes."""
+        """How many offsets there are in order.outcomes, as soon as every leader says it."""
+        deadline = time.monotonic() + WITHIN_S
+        while (found := self._ends()) < 0:
+            assert time.monotonic() < deadline, "no leader of some partition"
+        return found
+
+    def _ends(self) -> int:
+        """-1 while a leader is being chosen."""
         consumer = Consumer({"bootstrap.servers": self.pipeline.kafka, "group.id": "test.outcomes"})
         try:
-            return sum(consumer.get_watermark_offsets(TopicPartition(ORDER_OUTCOMES.name, p), timeout=60)[1] for p in range(PARTITIONS))
+            return sum(consumer.get_watermark_offsets(TopicPartition(ORDER_OUTCOMES.name, p), timeout=10)[1] for p in range(PARTITIONS))
+        except KafkaException:
+            return -1
         finally:
             consumer.close()
 
@@ -58,8 +67,12 @@ class Shop:
 
     def is_whole(self) -> bool:
         """Whether every broker runs and has caught up with every partition."""
-        asked = admin(self.pipeline.kafka).describe_topics(TopicCollection([topic.name for topic in ALL]))
-        partitions = [partition for future in asked.values() for partition in future.result(60).partitions]
+        client = admin(self.pipeline.kafka)  # its futures end with it
+        try:
+            asked = client.describe_topics(TopicCollection([topic.name for topic in ALL]))
+            partitions = [partition for future in asked.values() for partition in future.result(60).partitions]
+        except KafkaException:
+            return False
         return len(self.brokers()) == BROKERS and all(len(each.isr) == BROKERS for each in partitions)
 
 
@@ -104,6 +117,7 @@ def test_a_killed_broker_costs_nothing(shop: Shop) -> None:
 
 def test_a_frozen_broker_costs_nothing(shop: Shop) -> None:
     """Its connections stay open and answer nothing: the others go on without it."""
+    until(shop.is_whole, WITHIN_S, "all brokers are well")
     pid = shop.brokers()["kafka"]
     os.kill(pid, signal.SIGSTOP)
     try:
