@@ -9,6 +9,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest.errors import BrokerUnavailableError, PublishError, RecordTooLargeError, TopicMissingError
+from schemas.secure import kafka_settings
 from schemas.topics import Topic
 
 OnAck = Callable[[PublishError | None, int], None]
@@ -106,7 +107,7 @@ class LogWriter:
 
 def _settings(kafka: str, ack_timeout_s: float, linger_ms: float) -> dict[str, Any]:
     return {
-        "bootstrap.servers": kafka,
+        **kafka_settings(kafka),
         "enable.idempotence": True,
         "acks": "all",
         "compression.type": "lz4",

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from schemas.secure import kafka_settings
 from sinks.config import Settings
 from sinks.errors import NotNowError, SinkError
 from sinks.rows import INPUTS, Partition, Record
@@ -215,7 +216,7 @@ FINAL: Final = frozenset(
 
 def _options(settings: Settings, group: str) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": settings.kafka,
+        **kafka_settings(settings.kafka),
         "group.id": group,
         "isolation.level": "read_committed",
         "enable.auto.commit": False,

@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 from holdfast.audit.errors import CannotCheckError
 from holdfast.audit.log import READ, Log
 from holdfast.audit.progress import Progress
+from schemas.secure import kafka_settings
 from schemas.topics import Topic
 
 TIMEOUT_S: Final = 20.0
@@ -33,7 +34,7 @@ Partition = tuple[str, int]
 
 def read_log(kafka: str, prefix: str, *, live: bool, progress: Progress) -> Log:
     """Read everything the audit needs; raises CannotCheckError."""
-    settings: dict[str, str | int | float | bool] = {"bootstrap.servers": kafka, "log_level": 2}
+    settings: dict[str, str | int | float | bool] = {**kafka_settings(kafka), "log_level": 2}
     try:
         admin = AdminClient(settings)
         log = Log(_partitions(admin, kafka, prefix), prefix)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from holdfast.stack.endpoints import MysqlAddress
 from holdfast.stack.errors import NotHealthyError
+from schemas.secure import kafka_settings, mysql_settings
 
 TIMEOUT_S = 3.0
 GATEWAY_TIMEOUT_S = 1.0
@@ -19,7 +20,7 @@ def check_kafka(bootstrap: str) -> None:
     from confluent_kafka.admin import AdminClient
 
     _check_port(bootstrap.split(","))
-    settings: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap, "socket.timeout.ms": int(TIMEOUT_S * 1000), "log_level": 2}
+    settings: dict[str, str | int | float | bool] = {**kafka_settings(bootstrap), "socket.timeout.ms": int(TIMEOUT_S * 1000), "log_level": 2}
     try:
         AdminClient(settings).list_topics(timeout=TIMEOUT_S)
     except KafkaException as error:
@@ -32,7 +33,9 @@ def check_mysql(url: str) -> None:
 
     at = MysqlAddress.parse(url)
     try:
-        connection = pymysql.connect(host=at.host, port=at.port, user=at.user, password=at.password, database=at.database, connect_timeout=3)
+        connection = pymysql.connect(
+            host=at.host, port=at.port, user=at.user, password=at.password, database=at.database, connect_timeout=3, **mysql_settings()
+        )
         connection.ping(reconnect=False)
         connection.close()
     except pymysql.MySQLError as error:
