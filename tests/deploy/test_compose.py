@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.support import docker
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -22,6 +25,15 @@ OF_THEIR_OWN_USER = {"kafka", "registry", "grafana"} | OURS
 @pytest.fixture(scope="module")
 def services() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(COMPOSE.read_text())["services"]
+
+
+def test_compose_itself_finds_no_fault() -> None:
+    try:
+        words = docker.compose()
+    except docker.NoDocker as error:
+        pytest.skip(str(error))
+    done = subprocess.run([*words, "-f", str(COMPOSE), "config", "--quiet"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_everything_is_there(services: dict[str, Any]) -> None:
