@@ -23,7 +23,7 @@ from holdfast.topics import admin
 from schemas.topics import ALL, ORDER_OUTCOMES
 from tests.support.pipeline import PARTITIONS, Load, Pipeline, until
 
-pytestmark = [pytest.mark.faults, pytest.mark.live]
+pytestmark = [pytest.mark.faults, pytest.mark.live, pytest.mark.long]
 BROKERS = 3
 ORDER_TIMEOUT = 8
 SEED = 11
