@@ -26,7 +26,7 @@ from tests.support.pipeline import Load, Pipeline, running
 from tests.support.servers import OwnServer, home_in, own_mariadb
 from tests.support.stack import unique_name
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 USER, PASSWORD = "shop", "s3cret,and=long"
 LISTENERS = "listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_SSL,CERTIFIED:SSL"
 
@@ -178,7 +178,7 @@ def secure_mariadb(certificates: Certificates, folder: Path) -> Iterator[str]:
         yield server.url
 
 
-@pytest.mark.parametrize("door", ["login", pytest.param("certified", marks=pytest.mark.long)])
+@pytest.mark.parametrize("door", ["login", "certified"])
 def test_an_order_passes_through_secured_servers(door: str, broker: SecureKafka, certificates: Certificates, tmp_path: Path) -> None:
     redis_ports = {"redis": free_port(), "tls": free_port()}
     redis = OwnServer(SecureRedis(home_in(tmp_path), redis_ports, certificates), check_redis, tmp_path / "redis.log")
