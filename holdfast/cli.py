@@ -8,6 +8,7 @@ import structlog
 
 from holdfast.stack.errors import StackError
 from schemas import compiled
+from schemas.secure import SecurityError
 
 # Command name -> module under holdfast/commands; the module has the click command under the same name,
 # with `_` for `-` (or with `_command` behind it where that would hide a name it needs).
@@ -16,6 +17,7 @@ COMMANDS = {
     "down": "stack",
     "status": "stack",
     "topics": "topics",
+    "schemas": "schemas",
     "load": "load",
     "backfill": "backfill",
     "ids": "ids",
@@ -61,7 +63,7 @@ class Commands(click.Group):
         """Run the command; what a person has to be told about the stack is an error message, not a traceback."""
         try:
             return super().invoke(ctx)
-        except StackError as error:
+        except (StackError, SecurityError) as error:
             raise click.ClickException(str(error)) from error
 
 

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLev
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from holdfast.stack.errors import StackError
+from schemas.secure import kafka_settings
 from schemas.topics import (
     ORDER_COMMANDS,
     ORDER_OUTCOMES,
@@ -110,7 +111,7 @@ class LagMeter:
         self._bootstrap = bootstrap
         self._prefix = prefix
         self._readers = tuple(readers)
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        self._admin = AdminClient({**kafka_settings(bootstrap), "log_level": 2})
         self._probe = _probe_consumer(bootstrap)
         self._counted: dict[tuple[Place, int, int], int] = {}
         self._earlier: dict[tuple[str, Place], tuple[int, int]] = {}
@@ -227,7 +228,7 @@ _PASSING = frozenset(
 def _probe_consumer(bootstrap: str) -> Consumer:
     return Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **kafka_settings(bootstrap),
             # Assigned, never subscribed, and nothing is committed: the client wants a name all the same.
             "group.id": "holdfast.lag",
             "enable.auto.commit": False,

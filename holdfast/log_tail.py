@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from holdfast.stack.errors import StackError
+from schemas.secure import kafka_settings
 
 AT_ONCE = 1_000
 METADATA_S = 30.0
@@ -83,7 +84,7 @@ def explained(bootstrap: str) -> Iterator[None]:
 
 def _settings(bootstrap: str) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": bootstrap,
+        **kafka_settings(bootstrap),
         # Assigned, never subscribed, and nothing is committed: the client wants a name all the same.
         "group.id": "holdfast.tail",
         "enable.auto.commit": False,

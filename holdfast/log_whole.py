@@ -11,6 +11,7 @@ from confluent_kafka import admin as admin_api
 
 from holdfast.log_tail import LogError, explained
 from holdfast.topics import admin
+from schemas.secure import kafka_settings
 
 Partition = tuple[str, int]
 """A topic by its name on the brokers, and one of its partitions."""
@@ -95,7 +96,7 @@ def _advance(message: Message, left: dict[Partition, int], at: dict[Partition, i
 
 def _settings(bootstrap: str) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": bootstrap,
+        **kafka_settings(bootstrap),
         "group.id": "holdfast.whole",  # never joined: partitions are assigned, nothing is committed
         "enable.auto.commit": False,
         "isolation.level": "read_committed",

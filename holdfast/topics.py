@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 from generations import History, read
 from holdfast.stack.errors import StackError
 from schemas import topics
+from schemas.secure import kafka_settings
 from schemas.topics import Topic
 
 TIMEOUT_S = 30.0
@@ -79,7 +80,7 @@ def counted(history: History, environ: Mapping[str, str] = os.environ) -> int:
 
 def admin(bootstrap: str) -> AdminClient:
     """Return an admin client that is silent about connections; its calls raise KafkaException."""
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+    return AdminClient({**kafka_settings(bootstrap), "log_level": 2})
 
 
 def create(bootstrap: str, prefix: str = "", partitions: int = topics.DEFAULT_PARTITIONS) -> list[str]:

@@ -19,6 +19,7 @@ from holdfast.stack.errors import StackError
 from schemas.codec import UndecodableError, decode, encode
 from schemas.outcomes import MAX_ITEMS, OrderCommandKind
 from schemas.partitions import order_partition
+from schemas.secure import kafka_settings
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, WAREHOUSE_GROUP
 
 ACTOR = "warehouse"
@@ -261,12 +262,12 @@ def _now_ms() -> int:
 
 
 def _producer_settings(bootstrap: str) -> dict[str, str | int | bool]:
-    return {"bootstrap.servers": bootstrap, "client.id": WAREHOUSE_GROUP, "enable.idempotence": True, "linger.ms": 0, "compression.type": "lz4"}
+    return {**kafka_settings(bootstrap), "client.id": WAREHOUSE_GROUP, "enable.idempotence": True, "linger.ms": 0, "compression.type": "lz4"}
 
 
 def _consumer_settings(bootstrap: str, prefix: str) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": bootstrap,
+        **kafka_settings(bootstrap),
         "client.id": WAREHOUSE_GROUP,
         "group.id": prefix + WAREHOUSE_GROUP,
         "isolation.level": "read_committed",

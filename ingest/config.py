@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pymysql
 
 from ingest.errors import ConfigError, StoreError
+from schemas.secure import mysql_settings
 
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{0,64}")
 _CONNECT_TIMEOUT_S = 10
@@ -59,6 +60,7 @@ def connect(mysql_url: str, timeout_s: float | None = None) -> pymysql.connectio
             read_timeout=timeout_s,
             write_timeout=timeout_s,
             client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
+            **mysql_settings(),
         )
     except pymysql.MySQLError as error:
         raise StoreError(f"MySQL at {parts.hostname}:{parts.port or 3306} does not let us in: {reason(error)}") from error

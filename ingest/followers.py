@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from ingest.errors import BrokerUnavailableError
 from ingest.generation import Where
 from schemas.codec import UndecodableError, decode, record_name
+from schemas.secure import kafka_settings
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class Follower:
     def consumer(self, topic: str) -> Consumer:
         """Return a consumer that stands at the topic's end; raises KafkaException."""
         own = {
-            "bootstrap.servers": self._kafka,
+            **kafka_settings(self._kafka),
             "group.id": "holdfast.gateway",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",

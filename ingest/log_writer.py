@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest.errors import BrokerUnavailableError, MovingError, PublishError, RecordTooLargeError, TopicMissingError
 from ingest.generation import Generation, Where
+from schemas.secure import kafka_settings
 from schemas.topics import Topic
 
 OnAck = Callable[[PublishError | None, int], None]
@@ -135,7 +136,7 @@ def _size(key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]])
 
 def _settings(kafka: str, ack_timeout_s: float, linger_ms: float) -> dict[str, Any]:
     return {
-        "bootstrap.servers": kafka,
+        **kafka_settings(kafka),
         "enable.idempotence": True,
         "acks": "all",
         "compression.type": "lz4",

@@ -17,6 +17,7 @@ from ingest.generation import Where
 from ingest.order_ids import parts_of
 from schemas.codec import UndecodableError
 from schemas.partitions import order_partition
+from schemas.secure import kafka_settings
 
 THREADS: Final = 2
 SKEW_MS: Final = 60_000
@@ -123,7 +124,7 @@ class OrderHistory:
 
 def _options(kafka: str) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": kafka,
+        **kafka_settings(kafka),
         "group.id": "holdfast.gateway",
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ingest.errors import BrokerUnavailableError
+from schemas.secure import kafka_settings
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDERS, PAYMENT_REQUESTS, PAYMENT_RESULTS, PIPELINE_GROUP, STOCK_DECISIONS, WAREHOUSE_GROUP, Topic
 
 QUIET_S: Final = 2.0
@@ -59,7 +60,7 @@ def _passed(readers: Mapping[str, Consumer], prefix: str) -> Iterator[bool]:
 
 @contextmanager
 def _reader(kafka: str, group: str) -> Iterator[Consumer]:
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": group, "enable.auto.commit": False, "log_level": 2})
+    consumer = Consumer({**kafka_settings(kafka), "group.id": group, "enable.auto.commit": False, "log_level": 2})
     try:
         yield consumer
     except KafkaException as error:

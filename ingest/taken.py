@@ -9,6 +9,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ingest.errors import BrokerUnavailableError, LoadError
+from schemas.secure import kafka_settings
 from schemas.topics import PIPELINE_GROUP, STOCK_COMMANDS
 
 PATIENCE_S: Final = 60.0
@@ -22,7 +23,7 @@ def wait_until_taken(kafka: str, prefix: str, ends: Mapping[int, int], listen: C
     `listen(taken, all)` hears of partitions. Raises LoadError if nothing moves for `patience_s`, or BrokerUnavailableError.
     """
     group = prefix + PIPELINE_GROUP
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": group, "enable.auto.commit": False, "log_level": 2})
+    consumer = Consumer({**kafka_settings(kafka), "group.id": group, "enable.auto.commit": False, "log_level": 2})
     try:
         seen, moved_at = _committed(consumer, prefix, ends), time.monotonic()
         while left := [p for p, end in ends.items() if seen[p] < end]:

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from generations import Watch
 from schemas import codec
 from schemas.outcomes import MAX_ORDER_ID
+from schemas.secure import kafka_settings
 from schemas.topics import DEAD_LETTERS
 from sinks.config import Settings
 from sinks.errors import NotNowError
@@ -93,7 +94,7 @@ class DeadLetters:
     def _connect(self) -> Producer:
         return Producer(
             {
-                "bootstrap.servers": self._settings.kafka,
+                **kafka_settings(self._settings.kafka),
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",
                 "message.max.bytes": DEAD_LETTERS.max_message_bytes,

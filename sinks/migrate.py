@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from schemas.secure import mysql_settings
 from sinks.config import MysqlAddress
 from sinks.errors import SinkError
 
@@ -38,7 +39,7 @@ def migrate(mysql_url: str) -> Migration:
     Several programs may call it at once: one works, the others wait for it. Raises SinkError.
     """
     address = MysqlAddress(mysql_url)
-    engine = sqlalchemy.create_engine(_sqlalchemy_url(address), connect_args={"connect_timeout": 10}, poolclass=sqlalchemy.NullPool)
+    engine = sqlalchemy.create_engine(_sqlalchemy_url(address), connect_args={"connect_timeout": 10, **mysql_settings()}, poolclass=sqlalchemy.NullPool)
     try:
         with engine.connect() as connection, _alone(connection):
             return _upgrade(connection)

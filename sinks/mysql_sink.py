@@ -10,6 +10,7 @@ import pymysql
 from pymysql.constants import CR, ER
 
 import failpoints
+from schemas.secure import mysql_settings
 from sinks import sql
 from sinks.batch import Batch, Move
 from sinks.config import MysqlAddress
@@ -167,6 +168,7 @@ def connect(at: MysqlAddress, session: Iterable[str] = SESSION, answer_s: float 
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=answer_s,
         write_timeout=answer_s,
+        **mysql_settings(),
     )
     with connection.cursor() as cursor:
         for statement in session:

@@ -12,6 +12,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from generations import History, Watch
+from schemas.secure import kafka_settings
 from sinks.config import Settings
 from sinks.errors import NotNowError, SinkError
 from sinks.rows import INPUTS, Partition, Record
@@ -253,7 +254,7 @@ FINAL: Final = frozenset(
 
 def _options(settings: Settings, group: str) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": settings.kafka,
+        **kafka_settings(settings.kafka),
         "group.id": group,
         "isolation.level": "read_committed",
         "enable.auto.commit": False,

@@ -16,6 +16,7 @@ from faust.transport.drivers import aiokafka as driver
 
 import failpoints
 from schemas import compiled
+from schemas.secure import SecurityError, kafka_login, kafka_protocol, kafka_tls
 from streams.agents import orders, payments, stock
 from streams.config import StreamSettings, at_generation, settings
 from streams.payments import Provider
@@ -75,11 +76,27 @@ def create_app(config: StreamSettings, kinds: Sequence[StageKind]) -> faust.App:
     return app
 
 
+def credentials() -> faust.Credentials | None:
+    """Return how Faust's own client proves who it is, as every other client of ours does; None where it need not.
+
+    Settings that cannot be used end the process.
+    """
+    try:
+        tls = kafka_tls()
+        if kafka_protocol().startswith("SASL"):
+            user, password, mechanism = kafka_login()
+            return faust.SASLCredentials(username=user, password=password, mechanism=mechanism, ssl_context=tls)
+    except SecurityError as error:
+        end_process(MISCONFIGURED, str(error))
+    return faust.SSLCredentials(tls) if tls else None
+
+
 def new_faust_app(config: StreamSettings) -> faust.App:
     """Return a bare Faust app; the comments say which default would hurt."""
     return BatchApp(
         config.app_id,
         broker=[f"kafka://{host}" for host in config.kafka.split(",")],
+        broker_credentials=credentials(),
         store="memory://",
         topic_partitions=config.partitions,
         topic_allow_declare=False,  # topics are made by `holdfast topics create`

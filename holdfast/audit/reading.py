@@ -23,6 +23,7 @@ from holdfast.audit.generations import Generation
 from holdfast.audit.log import READ, Log
 from holdfast.audit.progress import Progress
 from holdfast.audit.wire import decode
+from schemas.secure import kafka_settings
 from schemas.topics import GENERATIONS, Topic
 
 TIMEOUT_S: Final = 20.0
@@ -35,7 +36,7 @@ Partition = tuple[str, int]
 
 def read_log(kafka: str, prefix: str, *, live: bool, progress: Progress) -> Log:
     """Read everything the audit needs; raises CannotCheckError."""
-    settings: dict[str, str | int | float | bool] = {"bootstrap.servers": kafka, "log_level": 2}
+    settings: dict[str, str | int | float | bool] = {**kafka_settings(kafka), "log_level": 2}
     try:
         admin = AdminClient(settings)
         log = _log_of(admin, {**settings, **_READING}, kafka, prefix)

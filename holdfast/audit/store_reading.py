@@ -15,6 +15,7 @@ from holdfast.audit.errors import CannotCheckError
 from holdfast.audit.progress import Progress
 from holdfast.audit.stores import HASHES, POSITIONS, READ, Stores
 from schemas import views
+from schemas.secure import mysql_settings
 from schemas.views import TIME_COLUMNS
 
 ROWS: Final = 5_000
@@ -60,6 +61,7 @@ def _connect(url: str) -> pymysql.Connection[SSCursor]:
         charset="utf8mb4",
         connect_timeout=TIMEOUT_S,
         cursorclass=SSCursor,
+        **mysql_settings(),
     )
 
 

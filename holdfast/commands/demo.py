@@ -19,8 +19,9 @@ from holdfast.stack.home import Home
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="An Online Retail CSV file (plain, .gz or .xz).")
 @click.option("--opening-stock", type=Share(), help="Stock before the first order, as a share of what the file orders. By default 0.9.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes. By default as many as run now, or one.")
+@click.option("--no-start", is_flag=True, help="Start nothing: all of it, with a warehouse, runs already where HOLDFAST_KAFKA, _MYSQL and _REDIS say.")
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the JSON object on standard output.")
-def demo(data: Path, opening_stock: Decimal | None, workers: int | None, as_json: bool) -> None:
+def demo(data: Path, opening_stock: Decimal | None, workers: int | None, no_start: bool, as_json: bool) -> None:
     """Run a file of real orders through the whole pipeline and audit what came of it.
 
     Brings the stack up (servers, topics, tables, workers, sinks, a gateway) with a small warehouse that ships what is confirmed,
@@ -31,7 +32,7 @@ def demo(data: Path, opening_stock: Decimal | None, workers: int | None, as_json
     them. Exit 1 if a promise was broken.
     """
     with Screen() as screen:
-        shown = show(Home.from_environment(), DemoWish(data, opening_stock, workers), screen)
+        shown = show(Home.from_environment(), DemoWish(data, opening_stock, workers, no_start), screen)
     if not as_json:
         _print(shown)
     click.echo(json.dumps(shown.document()))

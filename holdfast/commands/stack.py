@@ -20,13 +20,20 @@ NOTHING_RUNS = 3
 @click.command()
 @click.option("--workers", type=click.IntRange(min=0), help="Worker processes. By default as many as run now, or one.")
 @click.option("--gateways", type=click.IntRange(min=0), help="Gateway processes, at one address. By default as many as run now, or one.")
+@click.option(
+    "--brokers",
+    type=click.Choice(["1", "3"]),
+    help="Kafka brokers; 3 may lose one of them. Fixed at the first start: one.",
+)
 @click.option("--servers-only", is_flag=True, help="Start Kafka, MariaDB and Redis, and nothing of the pipeline.")
-def up(workers: int | None, gateways: int | None, servers_only: bool) -> None:
+def up(workers: int | None, gateways: int | None, brokers: str | None, servers_only: bool) -> None:
     """Start the stack, or what is missing of it, and return when all of it is healthy.
 
     The servers keep their data in HOLDFAST_HOME (by default .holdfast in the project). A server whose endpoint is in
     HOLDFAST_KAFKA (host:port), HOLDFAST_MYSQL (mysql://user:password@host:port/database) or HOLDFAST_REDIS
     (redis://host:port/0) is used where it is, not started.
+
+    With --brokers 3 each record is on three brokers and acknowledged by two of them at least: one may die, and nothing halts.
 
     The gateways listen on a port that is chosen once and kept (`holdfast status` names it), or on HOLDFAST_GATEWAY_HOST and
     HOLDFAST_GATEWAY_PORT.
@@ -41,7 +48,7 @@ def up(workers: int | None, gateways: int | None, servers_only: bool) -> None:
                 line.update(step)
                 console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {step}", highlight=False)
 
-            lifecycle.up(home, lifecycle.Wish(workers, gateways, servers_only), report)
+            lifecycle.up(home, lifecycle.Wish(workers, gateways, int(brokers) if brokers else None, servers_only), report)
     except StackError as error:
         raise click.ClickException(str(error)) from error
     console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  [green]the stack is up[/]", highlight=False)

@@ -14,6 +14,7 @@ from ingest.backfill import DEFAULT_SOURCE, Report, Wish, load
 from ingest.config import IngestConfig
 from ingest.errors import IngestError
 from ingest.retail_file import RetailFile
+from schemas.secure import mysql_settings
 from schemas.views import LOADS, ORDER_BINDINGS
 
 PHASES = {
@@ -94,4 +95,4 @@ def _digest_loaded(mysql_url: str) -> str | None:
 
 def _connect(mysql_url: str) -> "pymysql.connections.Connection[pymysql.cursors.Cursor]":
     at = MysqlAddress.parse(mysql_url)
-    return pymysql.connect(host=at.host, port=at.port, user=at.user, password=at.password, database=at.database)
+    return pymysql.connect(host=at.host, port=at.port, user=at.user, password=at.password, database=at.database, **mysql_settings())

@@ -17,7 +17,7 @@ from holdfast.demo.following import Follower, Timing
 from holdfast.demo.loading import Phase, loader, order_ids
 from holdfast.demo.screen import Screen
 from holdfast.stack import lifecycle, pipeline
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.endpoints import Endpoints, endpoints
 from holdfast.stack.errors import StackError
 from holdfast.stack.home import Home
 from holdfast.stack.state import Plan, Task
@@ -29,11 +29,15 @@ WAREHOUSE = Task("ship", "ship", ("holdfast", "ship", "--follow"))
 
 @dataclass(frozen=True)
 class DemoWish:
-    """What to show: a file, its opening stock as a share of demand, how many workers (None: as many as run now, or one)."""
+    """What to show: a file, its opening stock as a share of demand, how many workers (None: as many as run now, or one).
+
+    `running`: nothing is started; what the environment names has all that it takes.
+    """
 
     path: Path
     share: Decimal | None = None
     workers: int | None = None
+    running: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ def show(home: Home, wish: DemoWish, screen: Screen, environ: Mapping[str, str] 
     if not wish.path.is_file():
         raise StackError(f"{wish.path} is no file: name an Online Retail CSV file (plain, .gz or .xz)")
     prefix = prefix_of(environ)
-    plan = _bring_up(home, wish.workers, screen)
-    at = plan.endpoints
+    plan = None if wish.running else _bring_up(home, wish.workers, screen)
+    at = plan.endpoints if plan else endpoints(home, environ)
     history = in_use(at.kafka, environ)
     with closing(Follower(at, history.prefix, counted(history, environ), _order_timeout_s(environ))) as follower:
         screen.step(f"loading {wish.path.name}")
@@ -86,7 +90,7 @@ def show(home: Home, wish: DemoWish, screen: Screen, environ: Mapping[str, str] 
         screen.step("waiting until everything is decided and written")
         folded, timing = follower.until_quiet(partial(_fold, at, history.prefix, load, wish.path.name), load.counts.orders, screen.show)
     screen.step("auditing")
-    return Shown(load, folded, timing, _audit(at, prefix, screen), pipeline.gateway_url(plan.processes))
+    return Shown(load, folded, timing, _audit(at, prefix, screen), pipeline.gateway_url(plan.processes) if plan else None)
 
 
 def _bring_up(home: Home, workers: int | None, screen: Screen) -> Plan:

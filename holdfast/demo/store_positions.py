@@ -10,6 +10,7 @@ import redis
 from holdfast.stack.endpoints import Endpoints, MysqlAddress
 from holdfast.stack.errors import StackError
 from schemas import views
+from schemas.secure import mysql_settings
 from schemas.topics import ORDER_OUTCOMES, STOCK_LEVELS
 
 
@@ -54,7 +55,7 @@ class StorePositions:
     def _connect(self) -> "pymysql.connections.Connection[pymysql.cursors.Cursor]":
         at = self._mysql
         # Without autocommit every SELECT would see the first one's snapshot.
-        return pymysql.connect(host=at.host, port=at.port, user=at.user, password=at.password, database=at.database, autocommit=True)
+        return pymysql.connect(host=at.host, port=at.port, user=at.user, password=at.password, database=at.database, autocommit=True, **mysql_settings())
 
     def _of_mysql(self) -> dict[StorePlace, int]:
         with self._connection.cursor() as cursor:

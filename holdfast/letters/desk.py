@@ -23,6 +23,7 @@ from holdfast.letters.plan import Redrive, Sending
 from holdfast.log_whole import Progress, partitions_of, read_whole
 from schemas.codec import encode
 from schemas.outcomes import DeadLetterAction
+from schemas.secure import kafka_settings
 from schemas.topics import DEAD_LETTERS, ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
 
 T = TypeVar("T")
@@ -218,7 +219,7 @@ def _batches(groups: Sequence[Sequence[Redrive]]) -> Iterator[list[Redrive]]:
 
 def _settings(kafka: str, prefix: str) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": kafka,
+        **kafka_settings(kafka),
         "transactional.id": f"{prefix}holdfast.dead-letters",
         "transaction.timeout.ms": 10_000,
         "compression.type": "lz4",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from holdfast.stack.endpoints import MysqlAddress
 from holdfast.stack.errors import NotHealthyError
+from schemas.secure import kafka_settings, mysql_settings
 
 TIMEOUT_S = 3.0
 GATEWAY_TIMEOUT_S = 1.0
@@ -14,13 +15,12 @@ GATEWAY_TIMEOUT_S = 1.0
 
 
 def check_kafka(bootstrap: str) -> None:
-    """Raise NotHealthyError unless a broker at `bootstrap` (host:port, ...) lists its topics."""
+    """Raise NotHealthyError unless one of the brokers at `bootstrap` (host:port, ...) lists its topics."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
-    _check_port(host, int(port))
-    settings: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap, "socket.timeout.ms": int(TIMEOUT_S * 1000), "log_level": 2}
+    _check_port(bootstrap.split(","))
+    settings: dict[str, str | int | float | bool] = {**kafka_settings(bootstrap), "socket.timeout.ms": int(TIMEOUT_S * 1000), "log_level": 2}
     try:
         AdminClient(settings).list_topics(timeout=TIMEOUT_S)
     except KafkaException as error:
@@ -33,7 +33,9 @@ def check_mysql(url: str) -> None:
 
     at = MysqlAddress.parse(url)
     try:
-        connection = pymysql.connect(host=at.host, port=at.port, user=at.user, password=at.password, database=at.database, connect_timeout=3)
+        connection = pymysql.connect(
+            host=at.host, port=at.port, user=at.user, password=at.password, database=at.database, connect_timeout=3, **mysql_settings()
+        )
         connection.ping(reconnect=False)
         connection.close()
     except pymysql.MySQLError as error:
@@ -64,9 +66,13 @@ def check_gateway(url: str) -> None:
 CHECKS: dict[str, Callable[[str], None]] = {"kafka": check_kafka, "mysql": check_mysql, "redis": check_redis}
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_port(addresses: list[str]) -> None:
     # librdkafka waits longer and longer between its attempts and logs each; a plain connect costs nothing.
-    try:
-        socket.create_connection((host, port), TIMEOUT_S).close()
-    except OSError as error:
-        raise NotHealthyError(f"nothing listens at {host}:{port}: {error}") from error
+    reasons = []
+    for host, _, port in (at.rpartition(":") for at in addresses):
+        try:
+            socket.create_connection((host, int(port)), TIMEOUT_S).close()
+        except OSError as error:
+            reasons.append(str(error))
+    if len(reasons) == len(addresses):
+        raise NotHealthyError(f"nothing listens at {', '.join(addresses)}: {reasons[0]}")

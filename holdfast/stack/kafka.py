@@ -1,4 +1,4 @@
-"""Apache Kafka as one KRaft node, from the jars of Maven Central."""
+"""Apache Kafka as KRaft nodes, one or a cluster of them, from the jars of Maven Central."""
 
 import base64
 import hashlib
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,23 +32,16 @@ COMPILER = (
 
 SETTINGS = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "inter.broker.listener.name": "BROKER",
     "controller.listener.names": "CONTROLLER",
     # A topic that nobody created is a mistake in a name; it must not come into being with one partition.
     "auto.create.topics.enable": "false",
-    "default.replication.factor": "1",
-    "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "8",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
     "transaction.state.log.num.partitions": "8",
     # What a producer leaves open when it dies holds up everybody who reads what is committed, for as long as it may choose.
     "transaction.max.timeout.ms": "15000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
     # One node is its own controller, which takes a broker that was killed for alive until this time is over (9 s by default).
     "broker.session.timeout.ms": "3000",
@@ -67,6 +61,35 @@ SETTINGS = {
     "num.recovery.threads.per.data.dir": "2",
     "background.threads": "4",
 }
+
+
+def replication(brokers: int) -> dict[str, str]:
+    """How often each record is kept, and on how many brokers it must be before it is acknowledged, on so many brokers."""
+    copies = min(3, brokers)
+    least = max(1, copies - 1)
+    both = ("transaction.state.log", "share.coordinator.state.topic")
+    return {
+        "default.replication.factor": str(copies),
+        "min.insync.replicas": str(least),
+        "offsets.topic.replication.factor": str(copies),
+        **{f"{each}.replication.factor": str(copies) for each in both},
+        **{f"{each}.min.isr": str(least) for each in both},
+    }
+
+
+def broker_names(brokers: int) -> tuple[str, ...]:
+    """The names of so many brokers: kafka, kafka-2, kafka-3."""
+    return ("kafka", *(f"kafka-{number}" for number in range(2, brokers + 1)))
+
+
+def controller_of(broker: str) -> str:
+    """The name of the port on which a broker talks to the other controllers."""
+    return f"{broker}-controller"
+
+
+def brokers_in(ports: Collection[str]) -> tuple[str, ...]:
+    """The brokers of a home, by the names of the ports it has: a cluster keeps the size it began with."""
+    return tuple(name for name in broker_names(len(ports)) if name in ports)
 
 
 def new_cluster_id() -> str:
@@ -100,14 +123,15 @@ def _fetch(folder: Path, log: Path) -> None:
 
 @dataclass(frozen=True)
 class Kafka:
-    """The broker of a home. `ports` needs `kafka` (clients) and `kafka-controller`."""
+    """One broker of a home. `ports` needs each broker's name (clients) and `<name>-controller`; with one broker those of `kafka`."""
 
     home: Home
     ports: dict[str, int]
+    name: str = "kafka"
 
     def endpoint(self) -> str:
-        """The bootstrap address, host:port."""
-        return f"127.0.0.1:{self.ports['kafka']}"
+        """This broker's address, host:port."""
+        return f"127.0.0.1:{self.ports[self.name]}"
 
     def prepare(self) -> None:
         """Fetch the jars, write the configuration, format the storage once; and once per machine keep what the JVM makes of the jars."""
@@ -138,18 +162,22 @@ class Kafka:
             class_archive.ensure(self._archive, trial._command, lambda: check_kafka(trial.endpoint()), self.home.log("kafka-classes"))
 
     def _prepare_storage(self) -> None:
-        self.home.data("kafka").mkdir(mode=0o700, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         write_atomically(self._configuration, self._properties().encode())
         if not (self._logs / "meta.properties").exists():
             self._format()
 
     @property
+    def _folder(self) -> Path:
+        return self.home.data(self.name)
+
+    @property
     def _logs(self) -> Path:
-        return self.home.data("kafka") / "logs"
+        return self._folder / "logs"
 
     @property
     def _configuration(self) -> Path:
-        return self.home.data("kafka") / "server.properties"
+        return self._folder / "server.properties"
 
     @property
     def _config(self) -> str:
@@ -159,19 +187,29 @@ class Kafka:
         return [packages.require("java"), *options, "-cp", f"{jars(self.home)}{os.sep}*"]
 
     def _properties(self) -> str:
-        clients, controller = self.endpoint(), f"127.0.0.1:{self.ports['kafka-controller']}"
+        brokers = brokers_in(self.ports)
+        controllers = {name: f"127.0.0.1:{self.ports[controller_of(name)]}" for name in brokers}
         own = {
-            "listeners": f"BROKER://{clients},CONTROLLER://{controller}",
-            "advertised.listeners": f"BROKER://{clients}",
-            "controller.quorum.voters": f"1@{controller}",
+            "node.id": str(brokers.index(self.name) + 1),
+            "listeners": f"BROKER://{self.endpoint()},CONTROLLER://{controllers[self.name]}",
+            "advertised.listeners": f"BROKER://{self.endpoint()}",
+            "controller.quorum.voters": ",".join(f"{number}@{address}" for number, address in enumerate(controllers.values(), 1)),
             "log.dirs": str(self._logs),
         }
-        return "".join(f"{name}={value}\n" for name, value in (SETTINGS | own).items())
+        return "".join(f"{name}={value}\n" for name, value in (SETTINGS | replication(len(brokers)) | own).items())
+
+    def _cluster_id(self) -> str:
+        """The same for every broker of the home."""
+        file = self.home.root / "data" / "kafka.cluster"
+        with locked(file.with_suffix(".lock")):
+            if not file.exists():
+                write_atomically(file, new_cluster_id().encode())
+            return file.read_text()
 
     def _format(self) -> None:
-        log = self.home.log("kafka-format")
+        log = self.home.log(f"{self.name}-format")
         command = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
         with log.open("w") as output:
-            done = subprocess.run([*command, "-t", new_cluster_id(), "-c", self._config], check=False, stdout=output, stderr=output)
+            done = subprocess.run([*command, "-t", self._cluster_id(), "-c", self._config], check=False, stdout=output, stderr=output)
         if done.returncode:
             raise StackError(f"Kafka's storage could not be formatted ({log}):\n{last_lines(log)}")

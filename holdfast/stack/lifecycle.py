@@ -16,9 +16,10 @@ from holdfast.stack.errors import ProcessFailedError, StackError
 from holdfast.stack.files import last_lines, locked, read_json, write_json
 from holdfast.stack.health import CHECKS
 from holdfast.stack.home import CACHE_VARIABLE, HOME_VARIABLE, Home, project_root
+from holdfast.stack.kafka import brokers_in
 from holdfast.stack.ports import assign_ports
 from holdfast.stack.processes import ProcessId, is_alive, stop, with_variable
-from holdfast.stack.servers import PORTS, PROGRAMS, SERVERS, SERVES, Server
+from holdfast.stack.servers import PROGRAMS, SERVES, Server, endpoints_of, kind_of, make, names, ports_of
 from holdfast.stack.state import Plan, StackState, Task, read_plan, read_state, running_state
 from holdfast.stack.supervisor import SUPERVISOR_MARK
 
@@ -32,10 +33,12 @@ GONE_S = 3.0
 
 @dataclass(frozen=True)
 class Wish:
-    """What the caller of `up` wants. `workers` and `gateways` None: as many as run now, or one. `environment` is added to that of all that is started."""
+    """What the caller of `up` wants. `workers` and `gateways` None: as many as run now, or one; `brokers` None: as many as the home
+    has, or one. `environment` is added to that of all that is started."""
 
     workers: int | None = None
     gateways: int | None = None
+    brokers: int | None = None
     servers_only: bool = False
     setup: tuple[Task, ...] = pipeline.SETUP
     processes: Callable[[int], tuple[Task, ...]] = pipeline.processes
@@ -88,16 +91,15 @@ def _start(home: Home, wish: Wish, report: Report, external: dict[str, str]) -> 
         report(f"stopped process {process.pid}, left behind by an earlier supervisor")
     for name, address in external.items():
         CHECKS[name](address)
-    kinds = tuple(kind for kind in SERVERS if SERVES[kind] not in external)
-    _ensure_programs(home, kinds, report)
-    servers = _prepare(home, kinds, report)
-    own = {SERVES[kind]: server.endpoint() for kind, server in servers.items()}
+    wanted = tuple(name for name in names(_brokers(home, wish)) if SERVES[kind_of(name)] not in external)
+    _ensure_programs(home, wanted, report)
+    servers = _prepare(home, wanted, report)
     processes = _processes(home, wish)
     previous = read_plan(home)
     plan = Plan(
         generation=previous.generation + 1 if previous else 1,
-        endpoints=Endpoints(**(own | external)),
-        servers=kinds,
+        endpoints=Endpoints(**(endpoints_of(servers) | external)),
+        servers=wanted,
         ports=read_json(home.ports_file, dict[str, int]) or {},
         setup=() if wish.servers_only else wish.setup,
         processes=processes,
@@ -138,8 +140,19 @@ def _kept_port(home: Home, name: str) -> int:
     return ports[name]
 
 
-def _ensure_programs(home: Home, kinds: tuple[str, ...], report: Report) -> None:
-    programs = [program for kind in kinds for program in PROGRAMS[kind]]
+def _brokers(home: Home, wish: Wish) -> int:
+    """How many brokers the home's cluster has. Raises StackError when another number is wished than it began with."""
+    has = len(brokers_in(read_json(home.ports_file, dict[str, int]) or {}))
+    wished = wish.brokers or has or 1
+    if has not in (0, wished):
+        raise StackError(
+            f"{home.root} began with {has} broker{'s' * (has > 1)} and keeps them: run `holdfast down --wipe` first, or set HOLDFAST_HOME to another folder"
+        )
+    return wished
+
+
+def _ensure_programs(home: Home, servers: tuple[str, ...], report: Report) -> None:
+    programs = list(dict.fromkeys(program for name in servers for program in PROGRAMS[kind_of(name)]))
     wanted = packages.missing(programs)
     if wanted and packages.can_install():
         report(f"installing {' '.join(wanted)}")
@@ -148,12 +161,11 @@ def _ensure_programs(home: Home, kinds: tuple[str, ...], report: Report) -> None
         packages.require(program)
 
 
-def _prepare(home: Home, kinds: tuple[str, ...], report: Report) -> dict[str, Server]:
-    names = [name for kind in kinds for name in PORTS[kind]]
-    ports = assign_ports(names, read_json(home.ports_file, dict[str, int]) or {})
+def _prepare(home: Home, wanted: tuple[str, ...], report: Report) -> dict[str, Server]:
+    ports = assign_ports([port for name in wanted for port in ports_of(name)], read_json(home.ports_file, dict[str, int]) or {})
     write_json(home.ports_file, ports)
-    servers = {kind: SERVERS[kind](home, ports) for kind in kinds}
-    report(f"preparing {', '.join(kinds)}" if kinds else "nothing to start: all endpoints are given")
+    servers = {name: make(name, home, ports) for name in wanted}
+    report(f"preparing {', '.join(wanted)}" if wanted else "nothing to start: all endpoints are given")
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(server.prepare) for server in servers.values()]:
             done.result()
@@ -178,6 +190,7 @@ def _launch(home: Home, environment: Mapping[str, str]) -> None:
 
 
 def _change(home: Home, wish: Wish, running: StackState, external: dict[str, str]) -> Plan:
+    _brokers(home, wish)
     plan = read_plan(home)
     if plan is None:
         raise StackError(f"{home.plan_file} is gone while its stack runs: run `holdfast down`, then `holdfast up`")

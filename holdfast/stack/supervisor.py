@@ -20,7 +20,7 @@ from holdfast.stack.health import CHECKS, check_gateway
 from holdfast.stack.home import CACHE_VARIABLE, HOME_VARIABLE, Home
 from holdfast.stack.pipeline import GATEWAY, command_line, gateway_url
 from holdfast.stack.processes import is_alive, myself
-from holdfast.stack.servers import SERVERS, SERVES
+from holdfast.stack.servers import SERVES, kind_of, make
 from holdfast.stack.state import Phase, Plan, StackState, Task, read_plan
 
 # Carried by the supervisor alone, as MARK is by what it starts.
@@ -46,6 +46,7 @@ class Supervisor:
         self._home = home
         self._plan = plan
         self._servers: dict[str, Child] = {}
+        self._addresses: dict[str, str] = {}
         self._pipeline: dict[str, Child] = {}
         self._stopping = False
         self._state = StackState(myself(), plan.generation, "starting")
@@ -77,28 +78,27 @@ class Supervisor:
 
     def _start_servers(self) -> None:
         environment = os.environ | {MARK: str(self._home.root)}
-        for kind in self._plan.servers:
-            server = SERVERS[kind](self._home, self._plan.ports)
-            child = Child(kind, kind, server.command(), environment, self._home.log(kind))
-            self._servers[kind] = child
+        for name in self._plan.servers:
+            server = make(name, self._home, self._plan.ports)
+            child = Child(kind_of(name), name, server.command(), environment, self._home.log(name))
+            self._servers[name], self._addresses[name] = child, server.endpoint()
             child.start()
-        for name in CHECKS:
-            self._wait_healthy(name)
-
-    def _wait_healthy(self, name: str) -> None:
-        child = next((child for kind, child in self._servers.items() if SERVES[kind] == name), None)
-        self._note("starting", doing=f"waiting for {child.name if child else name}")
-        self._wait(lambda: self._answers(name, child), SERVER_READY_S, name, child)
-        if child:
-            child.status = "running"
-
-    def _answers(self, name: str, child: Child | None) -> bool:
-        try:
-            CHECKS[name](getattr(self._plan.endpoints, name))
-        except NotHealthyError:
+        served = {SERVES[child.kind] for child in self._servers.values()}
+        for name in CHECKS.keys() - served:
             # A server that we did not start is up or it is not: there is nothing to wait for.
-            if child is None:
-                raise
+            CHECKS[name](getattr(self._plan.endpoints, name))
+        for child in self._servers.values():
+            self._wait_healthy(child)
+
+    def _wait_healthy(self, child: Child) -> None:
+        self._note("starting", doing=f"waiting for {child.name}")
+        self._wait(lambda: self._answers(child), SERVER_READY_S, child.name, child)
+        child.status = "running"
+
+    def _answers(self, child: Child) -> bool:
+        try:
+            CHECKS[SERVES[child.kind]](self._addresses[child.name])
+        except NotHealthyError:
             return False
         return True
 
@@ -163,7 +163,7 @@ class Supervisor:
         if child.exit_code() is not None:
             return False
         if child.name in self._servers:
-            return self._answers(SERVES[child.kind], child)
+            return self._answers(child)
         written = (self._home.run / f"{child.kind}-{child.pid}.json").exists()
         return written and self._takes_orders() if child.kind == GATEWAY else written or child.age_s > SETTLED_S
 

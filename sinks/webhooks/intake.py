@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 import failpoints
 from generations import Watch
 from schemas import codec
+from schemas.secure import kafka_settings
 from schemas.topics import ORDER_OUTCOMES
 from sinks.errors import NotNowError, SinkError
 from sinks.rows import OUTCOME
@@ -153,7 +154,7 @@ def _commit(consumer: Consumer, messages: Sequence[Message]) -> None:
 
 def _options(settings: WebhookSettings) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": settings.kafka,
+        **kafka_settings(settings.kafka),
         "group.id": settings.group_of_webhooks,
         "isolation.level": "read_committed",
         "enable.auto.commit": False,

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from schemas.secure import kafka_settings
 from schemas.topics import Topic
 from streams.config import StreamSettings
 from streams.runtime.exits import MISCONFIGURED, MOVED
@@ -46,7 +47,7 @@ class InputTopic(NamedTuple):
 
 def connection(settings: StreamSettings) -> dict[str, Any]:
     """Return what every client needs to know of the brokers. librdkafka's own pauses grow to 10 s, long after a broker is back."""
-    return {"bootstrap.servers": settings.kafka, "reconnect.backoff.ms": 100, "reconnect.backoff.max.ms": 500, "log_level": LOG_ERRORS}
+    return {**kafka_settings(settings.kafka), "reconnect.backoff.ms": 100, "reconnect.backoff.max.ms": 500, "log_level": LOG_ERRORS}
 
 
 def new_producer(settings: StreamSettings, transactional_id: str) -> Producer:

@@ -14,7 +14,7 @@ from ingest.api_keys import new_key_text
 from sinks.migrate import migrate
 from tests.support.gateway import GatewayProcess, new_key, order_body, running_gateway
 from tests.support.pipeline import Pipeline, running, until
-from tests.support.servers import OwnServer, own_mariadb
+from tests.support.servers import OwnServer, own_database
 from tests.support.stack import unique_name
 
 pytestmark = pytest.mark.live
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.live
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    with own_mariadb(tmp_path_factory.mktemp("mariadb")) as found:
+    with own_database(tmp_path_factory.mktemp("mariadb")) as found:
         migrate(found.url)
         yield found
 

@@ -21,7 +21,7 @@ from sinks.migrate import migrate
 from sinks.mysql_sink import MysqlStore
 from sinks.redis_sink import RedisStore
 from tests.support.outputs import expected, in_redis, level, outcome, records
-from tests.support.servers import OwnServer, own_mariadb, own_redis
+from tests.support.servers import OwnServer, own_database, own_redis
 from tests.support.stack import connect
 
 pytestmark = pytest.mark.live
@@ -33,7 +33,7 @@ CACHE_S = 20
 
 @pytest.fixture(scope="module")
 def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    with own_mariadb(tmp_path_factory.mktemp("mysql")) as server:
+    with own_database(tmp_path_factory.mktemp("mysql")) as server:
         migrate(server.url)
         yield server
 

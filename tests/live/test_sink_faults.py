@@ -16,7 +16,7 @@ from schemas import codec, views
 from schemas.topics import DEAD_LETTERS, ORDER_OUTCOMES, STOCK_LEVELS
 from tests.support.outputs import level, outcome
 from tests.support.row_watch import RowWatch
-from tests.support.servers import own_mariadb, own_redis
+from tests.support.servers import own_database, own_redis
 from tests.support.sink_processes import Log, must_hold, mysql_sink, redis_sink, sink_of, traffic
 from tests.support.stack import connect
 
@@ -133,7 +133,7 @@ def test_without_a_topic_for_dead_letters_the_sink_waits_and_gives_nothing_up(lo
 
 
 def test_each_store_may_be_down_without_the_other_noticing_and_both_at_once(log, tmp_path):
-    with own_mariadb(tmp_path) as mariadb, own_redis(tmp_path) as cache, ExitStack() as after:
+    with own_database(tmp_path) as mariadb, own_redis(tmp_path) as cache, ExitStack() as after:
         sinks = {"mysql": mysql_sink(log, tmp_path, mariadb.url), "redis": redis_sink(log, tmp_path, cache.url)}
         processes = [sink.start() for sink in sinks.values()]
         for sink in sinks.values():

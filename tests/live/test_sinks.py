@@ -16,7 +16,7 @@ from schemas import codec
 from schemas.topics import ORDER_OUTCOMES
 from sinks.migrate import migrate
 from tests.support.outputs import encoded, expected, level, outcome, records
-from tests.support.servers import own_mariadb
+from tests.support.servers import own_database
 from tests.support.sink_processes import PARTITIONS, WITHIN_S, Log, Values, lose, must_hold, mysql_sink, sink_of, traffic
 from tests.support.stack import connect
 
@@ -148,7 +148,7 @@ def test_a_zombie_that_wakes_moves_no_position_back(log, sink):
 
 
 def test_mysql_going_down_and_coming_back_is_waited_out(log, tmp_path):
-    with own_mariadb(tmp_path) as server, ExitStack() as after:
+    with own_database(tmp_path) as server, ExitStack() as after:
         sink = mysql_sink(log, tmp_path, server.url)
         after.callback(sink.end)
         process = sink.start()

@@ -13,7 +13,7 @@ from sinks.migrate import migrate
 from sinks.mysql_sink import LEAST_PACKET, MysqlStore
 from sinks.redis_sink import RedisStore
 from tests.support.outputs import OUTCOMES, expected, in_mysql, in_redis, level, outcome, records
-from tests.support.servers import own_mariadb, own_redis
+from tests.support.servers import own_database, own_redis
 from tests.support.stack import connect
 
 pytestmark = pytest.mark.live
@@ -26,7 +26,7 @@ def write(store, values, move=Move(0, 1)):  # noqa: B008 (a value)
 
 
 def test_the_stacks_user_may_not_write_to_a_read_only_server(tmp_path):
-    with own_mariadb(tmp_path) as server:
+    with own_database(tmp_path) as server:
         migrate(server.url)
         server.kill()
         server.start("--read-only=1")
@@ -35,18 +35,18 @@ def test_the_stacks_user_may_not_write_to_a_read_only_server(tmp_path):
 
 
 def test_the_stacks_user_survives_restarts_and_gets_a_new_password(tmp_path):
-    with own_mariadb(tmp_path) as server:
+    with own_database(tmp_path) as server:
         for _ in range(2):
             server.kill()
             server.start()
     (tmp_path / "home" / "mysql.password").unlink()
-    with own_mariadb(tmp_path) as server, connect(server.url) as connection, connection.cursor() as cursor:
+    with own_database(tmp_path) as server, connect(server.url) as connection, connection.cursor() as cursor:
         cursor.execute("SHOW GRANTS")
         assert [grant.partition(" TO ")[0] for (grant,) in cursor.fetchall()] == ["GRANT USAGE ON *.*", "GRANT ALL PRIVILEGES ON `holdfast%`.*"]
 
 
 def test_a_batch_larger_than_a_packet_is_whole(tmp_path):
-    with own_mariadb(tmp_path) as server:
+    with own_database(tmp_path) as server:
         migrate(server.url)
         server.kill()
         server.start(f"--max-allowed-packet={LEAST_PACKET}")
@@ -58,7 +58,7 @@ def test_a_batch_larger_than_a_packet_is_whole(tmp_path):
 
 
 def test_a_server_that_takes_no_statement_of_ours_is_told_so(tmp_path):
-    with own_mariadb(tmp_path) as server:
+    with own_database(tmp_path) as server:
         server.kill()
         server.start("--max-allowed-packet=1024")
         with closing(MysqlStore(server.url)) as store, pytest.raises(NotNowError, match="set max_allowed_packet"):
@@ -89,7 +89,7 @@ def test_a_column_of_a_later_revision_is_missed_before_anything_is_read(fresh_da
 
 
 def test_a_dropped_database_is_not_now_and_names_the_command(tmp_path):
-    with own_mariadb(tmp_path) as server:
+    with own_database(tmp_path) as server:
         migrate(server.url)
         with closing(MysqlStore(server.url)) as store:
             store.open([P0])

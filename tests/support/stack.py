@@ -1,12 +1,13 @@
 """Fixtures over real servers: one stack for the whole run, started when a test first asks for it.
 
-HOLDFAST_KAFKA, HOLDFAST_MYSQL and HOLDFAST_REDIS, where set, are used instead of starting anything.
+HOLDFAST_KAFKA, HOLDFAST_MYSQL and HOLDFAST_REDIS, where set, are used instead of starting anything. Without them the servers are
+containers where that can be, else the local stack's (tests/support/containers.py).
 """
 
 import itertools
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -16,8 +17,9 @@ import redis
 
 from holdfast.stack import lifecycle, processes
 from holdfast.stack.endpoints import VARIABLES, Endpoints, MysqlAddress, given
-from holdfast.stack.files import locked
+from holdfast.stack.files import locked, read_json, write_json
 from holdfast.stack.home import Home
+from tests.support import containers
 
 REDIS_DATABASES = 64
 _numbers = itertools.count()
@@ -48,14 +50,30 @@ def endpoints(stack_home: Home) -> Iterator[Endpoints]:
     if len(external) == len(VARIABLES):
         yield Endpoints(**external)
         return
-    with _user_of(stack_home):
+    if not external and containers.wanted():
+        name = f"holdfast-tests-{stack_owner().pid}"
+        with _user_of(stack_home, lambda: containers.stop(name)):
+            yield _shared(stack_home, lambda: containers.start(name))
+        return
+    with _user_of(stack_home, lambda: lifecycle.down(stack_home, wipe=True)):
         plan = lifecycle.up(stack_home, lifecycle.Wish(servers_only=True, owner=stack_owner()), lambda _step: None)
         yield plan.endpoints
 
 
+def _shared(home: Home, start: Callable[[], Endpoints]) -> Endpoints:
+    """What the first of the run's processes started."""
+    file = home.root.with_name("stack-endpoints.json")
+    with locked(file.with_suffix(".lock")):
+        found = read_json(file, Endpoints)
+        if found is None:
+            found = start()
+            write_json(file, found)
+    return found
+
+
 @contextmanager
-def _user_of(home: Home) -> Iterator[None]:
-    """Counts the test processes that use the stack; the last one takes it down."""
+def _user_of(home: Home, down: Callable[[], object]) -> Iterator[None]:
+    """Counts the test processes that use the servers; the last one takes them down."""
     users = home.root.with_name("stack-users")
     mine = users / str(os.getpid())
     with locked(users.with_suffix(".lock")):
@@ -67,7 +85,7 @@ def _user_of(home: Home) -> Iterator[None]:
         with locked(users.with_suffix(".lock")):
             mine.unlink()
             if not any(users.iterdir()):
-                lifecycle.down(home, wipe=True)
+                down()
 
 
 @pytest.fixture(scope="session")
