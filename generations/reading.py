@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from generations.history import Change, History, Step
 from schemas import codec
+from schemas.secure import kafka_settings
 from schemas.topics import GENERATIONS
 
 ASK_S: Final = 5.0
@@ -44,7 +45,7 @@ class Watch:
 
     def _stable_end(self) -> int:
         if self._admin is None:
-            self._admin = AdminClient({"bootstrap.servers": self._kafka, **_CONNECTION})
+            self._admin = AdminClient({**kafka_settings(self._kafka), **_CONNECTION})
         if not self._exists and not self._is_there(self._admin):
             return 0
         self._exists = True
@@ -63,7 +64,7 @@ class Watch:
         return True
 
     def _records(self, end: int) -> Iterator[Change]:
-        consumer = Consumer({"bootstrap.servers": self._kafka, **_CONNECTION, **_READING, "group.id": f"{self._root}holdfast.generations"})
+        consumer = Consumer({**kafka_settings(self._kafka), **_CONNECTION, **_READING, "group.id": f"{self._root}holdfast.generations"})
         try:
             consumer.assign([TopicPartition(self._topic, 0, 0)])
             yield from _until(consumer, end)

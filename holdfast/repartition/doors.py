@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from holdfast.repartition.errors import RepartitionError
 from holdfast.repartition.register import explained
+from schemas.secure import kafka_settings
 from schemas.topics import PIPELINE_GROUP, Topic
 
 CLOSED_BYTES: Final = 80
@@ -36,7 +37,7 @@ class Doors:
         self._root = root
         self._prefix = prefix
         self._partitions = partitions
-        self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
+        self._admin = AdminClient({**kafka_settings(kafka), "log_level": 2})
 
     def close(self, topics: Sequence[Topic]) -> None:
         """Return when no partition of these topics takes a record any more; what it took before stays."""
@@ -62,7 +63,7 @@ class Doors:
         Producer({**self._settings(), "transactional.id": transactional_id}).init_transactions(REQUEST_S)
 
     def _settings(self) -> dict[str, str | int | bool]:
-        return {"bootstrap.servers": self._kafka, "log_level": 2, "message.max.bytes": 8_000_000, "transaction.timeout.ms": TRANSACTION_MS}
+        return {**kafka_settings(self._kafka), "log_level": 2, "message.max.bytes": 8_000_000, "transaction.timeout.ms": TRANSACTION_MS}
 
     def _limit(self, limits: Iterable[tuple[Topic, int]]) -> None:
         changes = [_limited(topic.named(self._prefix), most) for topic, most in limits]

@@ -14,6 +14,7 @@ from generations import History, Step, Watch
 from holdfast.repartition.errors import RepartitionError, TakenOverError
 from holdfast.topics import settings
 from schemas import codec
+from schemas.secure import kafka_settings
 from schemas.topics import GENERATIONS
 
 REQUEST_S: Final = 30.0
@@ -30,7 +31,7 @@ class Register:
     def __init__(self, kafka: str, root: str) -> None:
         self._topic = GENERATIONS.named(root)
         self._watch = Watch(kafka, root)
-        self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
+        self._admin = AdminClient({**kafka_settings(kafka), "log_level": 2})
         self._make_topic()
         self._failed: list[KafkaError] = []
         self._producer = Producer(_producer_settings(kafka, f"{root}holdfast.repartition"))
@@ -110,7 +111,7 @@ def _explained(error: KafkaException) -> RepartitionError:
 
 def _producer_settings(kafka: str, transactional_id: str) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": kafka,
+        **kafka_settings(kafka),
         "transactional.id": transactional_id,
         "transaction.timeout.ms": TRANSACTION_S * 1000,
         "compression.type": "lz4",

@@ -17,6 +17,7 @@ from holdfast.repartition.register import Put, Register
 from holdfast.repartition.rows import Rows, merged, spread
 from schemas import codec, topics
 from schemas.partitions import partition_of
+from schemas.secure import kafka_settings
 from schemas.topics import POSITIONS_KEY, STOCK_LEVELS, Topic
 from streams.config import StreamSettings
 from streams.payments.sandbox import Sandbox
@@ -189,7 +190,7 @@ def remove(kafka: str, prefixes: Iterable[str]) -> list[str]:
 
 def _reading(settings: StreamSettings) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": settings.kafka,
+        **kafka_settings(settings.kafka),
         "group.id": f"{settings.root_prefix}holdfast.repartition",  # assigned, never joined
         "enable.auto.commit": False,
         "isolation.level": "read_committed",

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from holdfast.log_tail import LogError, explained
 from holdfast.log_whole import partitions_of, read_whole
 from holdfast.topics import admin, create
+from schemas.secure import kafka_settings
 from schemas.topics import ALL
 from streams.runtime.records import Write
 
@@ -94,7 +95,7 @@ class ShadowWriter:
         self._waiting: list[Write] = []
         self._producer = Producer(
             {
-                "bootstrap.servers": kafka,
+                **kafka_settings(kafka),
                 "transactional.id": f"{prefix}{APPLICATION}",
                 "transaction.timeout.ms": 10_000,
                 "compression.type": "lz4",

@@ -153,7 +153,7 @@ class _Run:
         if done is not None:
             self._state.save(replace(progress, rows_done=done[0], digest=done[1]))
 
-    def _bind(self, homes: Mapping[str, int]) -> dict[str, int]:
+    def _bind(self, homes: Mapping[str, int]) -> Mapping[str, int]:
         partitions = self._writer.partitions(ORDERS) if homes else 0
         return self._state.bind(sorted(homes), lambda names: self._ids.take_for([homes[name] for name in names], partitions)) if homes else {}
 

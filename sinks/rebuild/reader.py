@@ -9,6 +9,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import admin as admin_api
 
+from schemas.secure import kafka_settings
 from sinks.config import Settings
 from sinks.errors import SinkError
 from sinks.rebuild.selection import Chosen, Selection
@@ -30,7 +31,7 @@ class Reader:
         self._kafka = settings.kafka
         self._streams = {topic.named(settings.topic_prefix): topic.name for topic in INPUTS}
         self._consumer = Consumer(_options(settings.kafka))
-        self._admin = admin_api.AdminClient({"bootstrap.servers": settings.kafka, "log_level": 2})
+        self._admin = admin_api.AdminClient({**kafka_settings(settings.kafka), "log_level": 2})
         self.partitions = self._partitions()
 
     def close(self) -> None:
@@ -125,7 +126,7 @@ class Reader:
 
 def _options(kafka: str) -> dict[str, str | int | bool]:
     return {
-        "bootstrap.servers": kafka,
+        **kafka_settings(kafka),
         "group.id": "holdfast.rebuild",  # never joined: partitions are assigned, nothing is committed
         "enable.auto.commit": False,
         "isolation.level": "read_committed",
