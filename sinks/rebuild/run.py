@@ -115,12 +115,21 @@ class _Run:
     def _fill(self) -> bool:
         ends = self._reader.ends()
         starts = self._reader.starts(self._chosen.selection, ends)
+        for part in self._parts:
+            self._must_know_all(part)
         resumed = [self._build.begin(part, starts) for part in self._parts]
         self._build.to(self._parts, ends, say=True)
         for part in self._parts:
             self._listen(f"{part.name}: indexes", 0, 0)
             part.finish_bulk()
         return any(resumed)
+
+    def _must_know_all(self, part: Part) -> None:
+        """Live rows that come from other topics as well would be taken for wrong ones, and lost in a swap."""
+        if others := sorted({topic for topic, _ in part.live_positions()} - {topic for topic, _ in self._reader.partitions}):
+            raise SinkError(
+                f"the live rows of {part.name} come from topics besides those of HOLDFAST_TOPIC_PREFIX, which are not read here: {', '.join(others)}"
+            )
 
     def _compare(self, part: Part) -> Differences:
         self._await(part)

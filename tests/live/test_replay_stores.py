@@ -334,6 +334,15 @@ def test_lines_on_shards_are_rebuilt_on_their_shards(shop: Shop, mysql_url: str)
         shop.mysql.end()
 
 
+def test_a_store_that_is_fed_by_other_topics_as_well_is_left_alone(shop: Shop) -> None:
+    shop.log.write(traffic(range(1, 5)))
+    shop.sql(f"INSERT INTO {views.SINK_POSITIONS} VALUES ('mysql', 'another.order.outcomes', 0, 7)")
+    result = CliRunner(env=shop.environment).invoke(main, ["replay", "stores", "--mysql", "--swap"])
+    assert result.exit_code == 1
+    assert "another.order.outcomes" in result.output
+    shop.must_be_tidy()
+
+
 @pytest.mark.parametrize("flags", [("--check", "--swap"), ("--order", "1", "--product", "A"), ("--order", "x"), ("--from", "2026-01-02", "--to", "2026-01-01")])
 def test_flags_that_contradict_are_refused(flags: tuple[str, ...]) -> None:
     assert CliRunner().invoke(main, ["replay", "stores", *flags]).exit_code == 2
