@@ -80,12 +80,8 @@ AXES: Final[dict[str, tuple[int, ...]]] = {
 
 def points(only: Sequence[str], most: int) -> list[Point]:
     """Return the points of the wanted axes, without values beyond `most`."""
-    return [_point(axis, value) for axis, values in AXES.items() if not only or axis in only for value in values if value <= most]
-
-
-def _point(axis: str, value: int) -> Point:
-    changed: dict[str, Any] = {axis: value}
-    return replace(Point(axis), **changed)
+    wanted: list[tuple[str, dict[str, Any]]] = [(axis, {axis: v}) for axis, values in AXES.items() if not only or axis in only for v in values if v <= most]
+    return [replace(Point(axis), **changed) for axis, changed in wanted]
 
 
 # -- what is sent ----------------------------------------------------------------------------------------------------------
@@ -233,9 +229,8 @@ def _measured(point: Point, orders: int, per: Servers, prefix: str, workers: Wor
     topic = ORDERS.named(prefix)
     send(producer, topic, columnar(order_lines(point, point.open_orders, 2, 1), point.partitions))
     until_quiet(meter)
-    resident = peak_mb(workers.pids)
-    kafka, before, started = per.pids_of("kafka"), cpu_seconds(workers.pids), time.monotonic()
-    kafka_before = cpu_seconds(kafka)
+    kafka, resident, started = per.pids_of("kafka"), peak_mb(workers.pids), time.monotonic()
+    before, kafka_before = cpu_seconds(workers.pids), cpu_seconds(kafka)
     send(producer, topic, columnar(order_lines(point, orders, point.lines, point.lines), point.partitions))
     decided = until_quiet(meter)
     found = {

@@ -33,7 +33,7 @@ MAX_RAW: Final = 1024 * 1024
 
 Item = TypeVar("Item")
 Encode = Callable[[Sequence[Any]], bytes]
-Bind = Callable[[Mapping[str, int]], dict[str, int]]
+Bind = Callable[[Mapping[str, int]], Mapping[str, int]]
 """Gives the order IDs of invoices, of which each names the partition on which a new one should lie."""
 
 
@@ -69,12 +69,12 @@ class Sender:
         if self._error:
             raise self._error
 
-    def _send_lines(self, lines: list[PlannedLine], ids: dict[str, int], pending: Pending) -> None:
+    def _send_lines(self, lines: list[PlannedLine], ids: Mapping[str, int], pending: Pending) -> None:
         count = self._writer.partitions(ORDERS)
         placed = ((product_partition(x.product, count), _line_item(x, ids)) for x in lines)
         self._send_columns(ORDERS, placed, encode_lines, pending)
 
-    def _send_returns(self, returns: list[PlannedReturn], ids: dict[str, int], pending: Pending) -> None:
+    def _send_returns(self, returns: list[PlannedReturn], ids: Mapping[str, int], pending: Pending) -> None:
         count, now = self._writer.partitions(ORDER_COMMANDS), self._clock()
         # A return of units has to name their line; of an order that nobody placed any line will do.
         items = [OrderCommandItem(OrderCommandKind.RETURN, x.command_id, ids[x.invoice], x.line or 1, x.quantity) for x in returns]
@@ -140,8 +140,8 @@ def _by_kind(items: Iterable[Planned]) -> defaultdict[type, list[Any]]:
     return by_kind
 
 
-def _line_item(x: PlannedLine, ids: dict[str, int]) -> LineItem:
-    return LineItem(ids[x.invoice], x.line, x.line_count, x.product, x.quantity, x.price, CURRENCY, x.user, PAYMENT_TOKEN, x.placed_at)
+def _line_item(x: PlannedLine, ids: Mapping[str, int]) -> LineItem:
+    return LineItem._make((ids[x.invoice], x.line, x.line_count, x.product, x.quantity, x.price, CURRENCY, x.user, PAYMENT_TOKEN, x.placed_at))
 
 
 def _batches(items: list[Item], size: int) -> Iterator[list[Item]]:

@@ -281,3 +281,18 @@ def test_two_loads_of_one_source_do_not_run_at_once(config: IngestConfig, file: 
     monkeypatch.setattr("ingest.load_state.LOCK_WAIT_S", 0)
     with load_state(config.mysql, "online-retail"), pytest.raises(LoadError, match="another load of source 'online-retail' is running"):
         run(config, Wish(file))
+
+
+def test_a_name_is_bound_once_for_ever_also_when_the_lock_was_lost(config: IngestConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = iter(range(1, 100))
+
+    def take(names: list[str]) -> list[int]:
+        return [next(ids) for _ in names]
+
+    with load_state(config.mysql, "src") as one:
+        assert one.bind(["a", "b"], take) == {"a": 1, "b": 2}
+        monkeypatch.setattr("ingest.load_state._lock", lambda *_: None)
+        with load_state(config.mysql, "src") as two, load_state(config.mysql, "other") as other:
+            assert two.bind(["b", "c"], take) == {"a": 1, "b": 2, "c": 3}
+            assert other.bind(["a"], take) == {"a": 4}
+        assert one.bind(["a", "c", "d"], take) == {"a": 1, "b": 2, "c": 3, "d": 6}
