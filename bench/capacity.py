@@ -100,10 +100,17 @@ def growth_table(points: Sequence[Mapping[str, Any]]) -> str:
 
 def page(found: Mapping[str, Any]) -> str:
     """Return docs/capacity.md."""
-    cost, points, m = costs(found["whole_path"]), found["points"], found["machine"]
-    where = f"{m['cores']} cores of {m['cpu']}, {m['memory_gb']} GB, everything on this one machine"
-    parts = [_INTRODUCTION.format(where=where), _cost_table(cost), _need_tables(cost), _first(cost), _GROWTH, growth_table(points), _slopes(points)]
+    points, m = found["points"], found["machine"]
+    where = f"{m['cores']} cores of {m['cpu']}, {m['memory_gb']} GB, load average {m['load_before']} before, everything on this one machine"
+    parts = [_INTRODUCTION.format(where=where), *_model(found.get("whole_path")), _GROWTH, growth_table(points), _slopes(points)]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _model(measured: Mapping[str, Any] | None) -> list[str]:
+    if measured is None:
+        return ["## What an order costs\n\nNot measured yet: `python -m bench.growth --only whole_path --resume --page`, with nothing else on the machine.\n"]
+    cost = costs(measured)
+    return [_cost_table(cost), _need_tables(cost), _first(cost)]
 
 
 def _cost_table(cost: Mapping[str, Cost]) -> str:
@@ -132,14 +139,15 @@ def _slopes(points: Sequence[Mapping[str, Any]]) -> str:
     def along(axis: str, field: str) -> float:
         return slope([(p["value"], p[field]) for p in points if p["axis"] == axis])
 
+    known = {point["axis"] for point in points}
     rows = (
-        ("an open order, memory of the worker", f"{along('open_orders', 'mb_before') * 1e6:,.0f} bytes"),
-        ("a million open orders, time to come back", f"{along('open_orders', 'recovery_s') * 1e6:,.1f} s"),
-        ("a product, memory of the worker", f"{along('products', 'mb_before') * 1e6:,.0f} bytes"),
-        ("a partition more, Kafka's CPU per order", f"{along('partitions', 'kafka_us'):,.2f} us"),
-        ("a line more, CPU of worker and Kafka", f"{along('lines', 'worker_us') + along('lines', 'kafka_us'):,.1f} us"),
+        ("an open order, memory of the worker", "open_orders", f"{along('open_orders', 'mb_before') * 1e6:,.0f} bytes"),
+        ("a million open orders, time to come back", "open_orders", f"{along('open_orders', 'recovery_s') * 1e6:,.1f} s"),
+        ("a product, memory of the worker", "products", f"{along('products', 'mb_before') * 1e6:,.0f} bytes"),
+        ("a partition more, Kafka's CPU per order", "partitions", f"{along('partitions', 'kafka_us'):,.2f} us"),
+        ("a line more, CPU of worker and Kafka", "lines", f"{along('lines', 'worker_us') + along('lines', 'kafka_us'):,.1f} us"),
     )
-    return "\n".join(["By least squares over these:", "", "| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows), ""])
+    return "\n".join(["By least squares over these:", "", "| | |", "|---|---:|", *(f"| {name} | {value} |" for name, axis, value in rows if axis in known), ""])
 
 
 _INTRODUCTION: Final = """# Capacity
