@@ -24,7 +24,7 @@ from holdfast.shadow.picture import svg
 from holdfast.shadow.rules import POLICIES, Rules
 from holdfast.stack.endpoints import endpoints
 from holdfast.times import Time
-from holdfast.topics import prefix_of
+from holdfast.topics import in_use, prefix_of
 from ingest.errors import IngestError
 from ingest.lookups import parse_order_id, parse_product_id
 
@@ -66,6 +66,7 @@ def stores_command(
         raise click.UsageError("--check changes nothing, --swap does: give one of them")
     chosen = _selection(product, order, since, until)
     stores = [name for name, wanted in (("mysql", mysql), ("redis", redis)) if wanted] or ["mysql", "redis"]
+    _check_one_generation()
     report = _rebuilt(stores, chosen, swap=swap)
     if as_json:
         click.echo(json.dumps(report.document()))
@@ -114,6 +115,7 @@ def shadow_command(
         raise click.UsageError("--from must be before --to")
     timeout = round(float(os.environ.get("HOLDFAST_ORDER_TIMEOUT") or 900) * 1000)
     rules = Rules(None if opening_stock is None else str(opening_stock), refusal_policy, decline_rate, since, until, timeout)
+    _check_one_generation()
     live = prefix_of()
     chosen = prefix or default_prefix(live, rules, code)
     with bars() as listen:
@@ -124,6 +126,12 @@ def shadow_command(
         click.echo(json.dumps({**diff.document(), "prefix": chosen if keep else None, "rules": rules.document()}))
     else:
         _print_diff(diff, chosen if keep else "")
+
+
+def _check_one_generation() -> None:
+    """Refuse rather than leave out what an earlier generation of the topics holds."""
+    if in_use(kafka()).number > 1:
+        raise click.ClickException("the number of partitions of this shop was changed: its log lies in several generations of topics, and this reads one")
 
 
 def _print_diff(diff: Diff, prefix: str) -> None:
