@@ -19,7 +19,7 @@ from holdfast.reconcile.mends import Mend, rehold, release, restate_order, resta
 from schemas import topics, views
 
 BY_HAND: Final = "no command mends this: look at `holdfast history`, and docs/runbook.md"
-AHEAD: Final = "the store has what the log never said, or a later version of it: rebuild it (`holdfast replay stores`)"
+AHEAD: Final = "the store has what the log never said, or a later version of it; rebuild it:"
 _STORES: Final = frozenset(
     {
         "store_row_missing",
@@ -144,13 +144,14 @@ class _Finder:
     # -- stores --------------------------------------------------------------------------------------------------------
 
     def _of_store(self, kind: str, ids: Mapping[str, Any], where: str) -> tuple[tuple[Mend, ...], str]:
+        advice = f"{AHEAD} {_rebuild(ids)}"
         if kind.endswith("extra") or kind.startswith("store_position"):
-            return (), AHEAD if kind.endswith(("extra", "ahead")) else "the sink is behind, or not at work: `holdfast status`, `holdfast watch`"
+            return (), advice if kind.endswith(("extra", "ahead")) else "the sink is behind, or not at work: `holdfast status`, `holdfast watch`"
         if "user_id" in ids:
-            return self._of_user(str(ids["user_id"])), AHEAD
+            return self._of_user(str(ids["user_id"])), advice
         if "product_id" in ids:
-            return self._of_product(str(ids["product_id"]), where), AHEAD
-        return (self._of_order(int(ids["order_id"]), where), AHEAD) if "order_id" in ids else ((), AHEAD)
+            return self._of_product(str(ids["product_id"]), where), advice
+        return self._of_order(int(ids["order_id"]), where) if "order_id" in ids else (), advice
 
     def _of_product(self, product_id: str, where: str) -> tuple[Mend, ...]:
         item = self.levels.get(product_id)
@@ -196,3 +197,9 @@ class _Finder:
                 for name, version in zip(table[key], table["version"], strict=True):
                     held[name] = max(version, held.get(name, 0))
         return found
+
+
+def _rebuild(ids: Mapping[str, Any]) -> str:
+    """Return the command that makes a store's rows anew from the log: one product's, one order's, or all."""
+    named = next((f" --{name} {ids[f'{name}_id']}" for name in ("product", "order") if f"{name}_id" in ids), "")
+    return f"holdfast replay stores{named} --swap"
