@@ -8,6 +8,7 @@ RUN command -v gcc >/dev/null || { apt-get update -q && apt-get install -q -y --
 RUN python3.11 -m venv /opt/holdfast
 COPY constraints.txt setup.cfg setup.py pyproject.toml README.md ./
 COPY failpoints failpoints
+COPY generations generations
 COPY telemetry telemetry
 COPY schemas schemas
 COPY ingest ingest

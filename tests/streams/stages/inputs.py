@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from schemas import codec
-from schemas.outcomes import OrderCommandKind, StockCommandKind
+from schemas.outcomes import StockCommandKind
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS, Topic
 from streams.payments.sandbox import SILENT_TOKEN, SLOW_TOKEN
 from streams.runtime.records import Record
@@ -61,7 +61,7 @@ moves = st.fixed_dictionaries(
 )
 any_order_commands = st.fixed_dictionaries(
     {
-        **{"command_id": st.one_of(st.sampled_from("abcdef"), texts), "kind": st.sampled_from(sorted(OrderCommandKind.__members__)), "actor": texts},
+        **{"command_id": st.one_of(st.sampled_from("abcdef"), texts), "kind": st.sampled_from(["CANCEL", "RETURN", "SHIP"]), "actor": texts},
         **{"order_id": st.one_of(orders, longs), "line": st.one_of(st.integers(0, 3), ints), "quantity": numbers, "issued_at": longs},
     }
 )
