@@ -14,7 +14,7 @@ from typing import Any, Final
 from holdfast.shadow.rules import DROP_LINES, Rules
 from holdfast.shadow.tape import COMMAND, LINE, MOVE, Asked, Hold, Move, Place, Tape, one_of
 from schemas import codec
-from schemas.outcomes import OrderCommandKind, PaymentKind, PaymentResult, StockCommandKind
+from schemas.outcomes import MAX_ITEMS, OrderCommandKind, PaymentKind, PaymentResult, StockCommandKind
 from schemas.topics import ORDER_COMMANDS, ORDERS, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS
 from streams.domain.payment import Answer, Request
 from streams.payments.sandbox import Sandbox, SandboxDesk
@@ -173,7 +173,7 @@ class World:
     def _stock_records(self, partition: int) -> list[Record]:
         items = self._take(ORDERS.name, partition)
         self._taken += len(items)
-        return [self._stock_record(partition, key, list(run)) for key, run in groupby(items, _run_key)]
+        return [self._stock_record(partition, key, some) for key, run in groupby(items, _run_key) for some in _cut(list(run))]
 
     def _stock_record(self, partition: int, key: str | None, run: Sequence[Hold | Move]) -> Record:
         if key is None:
@@ -185,7 +185,7 @@ class World:
 
     def _order_records(self, partition: int) -> list[Record]:
         found = [Record(STOCK_DECISIONS.name, partition, 0, None, value) for value in self._take(STOCK_DECISIONS.name, partition)]
-        if results := self._take(PAYMENT_RESULTS.name, partition):
+        for results in _cut(self._take(PAYMENT_RESULTS.name, partition)):
             columns: dict[str, Any] = dict(zip(RESULT, zip(*results, strict=True), strict=True))
             columns |= {"kind": bytes(columns["kind"]), "result": bytes(columns["result"]), "answered_at": self._now}
             found.append(Record(PAYMENT_RESULTS.name, partition, 0, None, codec.encode("PaymentResults", columns)))
@@ -264,6 +264,12 @@ class World:
 def _run_key(item: Hold | Move) -> str | None:
     """Lines that follow each other make one record, commands of one actor another."""
     return None if isinstance(item, Hold) else item.actor
+
+
+def _cut(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut items into as many as a record may have: what a live batch took as several records is one run here."""
+    for start in range(0, len(items), MAX_ITEMS):
+        yield items[start : start + MAX_ITEMS]
 
 
 def _command(asked: Asked) -> bytes:

@@ -12,11 +12,12 @@ from holdfast.shadow.rules import DROP_LINES, Rules
 from holdfast.shadow.tape import READ, Tape
 from holdfast.shadow.world import World
 from schemas import codec
-from schemas.topics import ORDER_OUTCOMES, Topic
+from schemas.outcomes import MAX_ITEMS
+from schemas.topics import ORDER_OUTCOMES, ORDERS, Topic
 from streams.payments.sandbox import DECLINED_TOKEN
 from streams.runtime.records import Write
 from tests.flow.traffic import Traffic
-from tests.support.flow import SOUND, START, TIMEOUT, Flow
+from tests.support.flow import SOUND, START, TIMEOUT, Fate, Flow
 from tests.support.replay import new_flow
 
 NAMES = frozenset(topic.name for topic in READ)
@@ -108,6 +109,21 @@ def test_the_same_tape_gives_the_same_bytes() -> None:
     flow, times = busy(3)
     rules = Rules(opening_stock="0.5", decline_rate=0.3, order_timeout=TIMEOUT)
     assert shadowed(flow, times, rules)[1] == shadowed(flow, times, rules)[1]
+
+
+def test_a_batch_of_more_lines_than_one_record_may_have_is_taken_whole() -> None:
+    flow = Flow(partitions=1, timeout=TIMEOUT)
+    times = timed(flow)
+    flow.stock("RESTOCK", "A", MAX_ITEMS)
+    flow.run()
+    lines = [{**line, "order_id": order_id} for order_id in range(1, MAX_ITEMS + 11) for line in flow.order(order_id, ("A", 1))]
+    task = flow.tasks[0]
+    records = task.log.read(ORDERS.name, 0, 0)
+    assert len(records) == len(lines) > MAX_ITEMS
+    task.take(records, flow.now, Fate.COMMITTED)
+    flow.run()
+    diff, _ = shadowed(flow, times, Rules(order_timeout=TIMEOUT))
+    assert (diff.different, diff.decisions()) == (0, {"CONFIRMED": (MAX_ITEMS, MAX_ITEMS), "REJECTED": (10, 10)})
 
 
 def small_shop(*orders: Sequence[tuple[str, int]], opening: dict[str, int], **fields: Any) -> tuple[Flow, Times]:
