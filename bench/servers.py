@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,9 +38,15 @@ def holdfast(*command: str) -> str:
     return done.stdout.decode()
 
 
+def end_politely() -> None:
+    """Take SIGTERM as the end of the program, so that the servers it started are removed: a time limit ends a bench so."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 @contextmanager
 def servers() -> Iterator[Servers]:
     """Start Kafka, MariaDB and Redis (those that HOLDFAST_KAFKA, _MYSQL, _REDIS name are used where they are); remove them in the end."""
+    end_politely()
     cache = Home.from_environment().cache
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:

@@ -25,7 +25,7 @@ from typing import Any
 import click
 
 from bench.processes import cpu_seconds
-from bench.servers import holdfast
+from bench.servers import end_politely, holdfast
 from bench.work import MIXES, Work, quantity
 from holdfast.lag import LagMeter, Look
 from holdfast.stack.endpoints import endpoints
@@ -49,6 +49,7 @@ def write_orders(path: Path, orders: int) -> None:
 @contextmanager
 def stack(partitions: int) -> Iterator[None]:
     """Run a stack of its own with one worker, in a folder that is removed in the end."""
+    end_politely()
     cache = Home.from_environment().cache
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
         for name in ("HOLDFAST_KAFKA", "HOLDFAST_MYSQL", "HOLDFAST_REDIS"):
