@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -49,14 +50,21 @@ class Brokers:
                 self._described_at = time.monotonic()
             return self._described
 
-    def _admin(self) -> AdminClient:
-        if self._client is None:
-            self._client = AdminClient(connection(self._settings))
-        return self._client
+    @contextmanager
+    def _asking(self) -> Iterator[AdminClient]:
+        """Yield the client. One that got no answer is given up: it may have been told that there is no controller, and asks again only after minutes."""
+        client = self._client = self._client or AdminClient(connection(self._settings))
+        try:
+            yield client
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._TIMED_OUT:
+                self._client = None
+            raise
 
     def _describe(self) -> dict[str, InputTopic]:
-        futures = self._admin().describe_topics(TopicCollection(list(self._wire)), request_timeout=ASK_SECONDS)
-        found = {self._wire[name].name: _described(name, future) for name, future in futures.items()}
+        with self._asking() as client:
+            futures = client.describe_topics(TopicCollection(list(self._wire)), request_timeout=ASK_SECONDS)
+            found = {self._wire[name].name: _described(name, future) for name, future in futures.items()}
         for topic in topics.ALL:
             check_count(topic, self._settings, found[topic.name])
         return found
@@ -67,9 +75,9 @@ class Brokers:
         asked = {TopicPartition(prefix + topic, partition): OffsetSpec.latest() for topic, partition in places}  # type: ignore[no-untyped-call]
         if not asked:
             return {}
-        with self._lock:
-            futures = self._admin().list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ASK_SECONDS)
-        return {(tp.topic.removeprefix(prefix), tp.partition): int(_answer(future).offset) for tp, future in futures.items()}
+        with self._asking() as client:
+            futures = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ASK_SECONDS)
+            return {(tp.topic.removeprefix(prefix), tp.partition): int(_answer(future).offset) for tp, future in futures.items()}
 
 
 def check_count(topic: Topic, settings: StreamSettings, found: InputTopic) -> None:

@@ -2,9 +2,12 @@
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from schemas.topics import ORDERS, STOCK_STATE
 from streams.config import StreamSettings
+from streams.runtime import brokers as brokers_module
+from streams.runtime.brokers import Brokers
 from streams.runtime.clients import Reader, produce_all
 from streams.runtime.records import Record, Write
 from streams.runtime.transactions import is_passing
@@ -185,3 +188,23 @@ def test_what_the_client_calls_retriable_passes() -> None:
 @pytest.mark.parametrize("code", [KafkaError.PRODUCER_FENCED, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._FATAL])
 def test_anything_else_does_not_pass(code: int) -> None:
     assert not is_passing(KafkaException(KafkaError(code)))
+
+
+# -- the brokers -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_got_no_answer_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have been told that there is no controller, while a broker was fenced: minutes after the broker was back it still waited for one."""
+    monkeypatch.setattr(brokers_module, "ASK_SECONDS", 0.1)
+    brokers = Brokers(StreamSettings(kafka="127.0.0.1:1"))
+    made: list[AdminClient] = []
+
+    def make(config: dict[str, str | int | float | bool]) -> AdminClient:
+        made.append(AdminClient(config))
+        return made[-1]
+
+    monkeypatch.setattr(brokers_module, "AdminClient", make)
+    for _ in range(2):
+        with pytest.raises(KafkaException):
+            brokers.topics()
+    assert len(made) == 2
