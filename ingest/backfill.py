@@ -129,6 +129,7 @@ class _Run:
         self._listen = listen
         self._state = state
         self._ids = ids
+        self._bound: dict[str, int] = {}
         self._writer = LogWriter(config.kafka, config.topic_prefix, ack_timeout_s=ACK_TIMEOUT_S, linger_ms=20)
         self._saved_at = 0.0
 
@@ -184,16 +185,12 @@ class _Run:
         self._listen("opening", done, total)
 
     def _bind(self, homes: Mapping[str, int]) -> Mapping[str, int]:
-        taken: list[int] = []
-
-        def take(names: list[str]) -> list[int]:
-            taken[:] = self._ids.take_for([homes[name] for name in names], self._writer.partitions(ORDERS))
-            return taken
-
-        bound = self._state.bind(homes, take)
-        if taken:
+        new = [name for name in homes if name not in self._bound]
+        if new:
+            partitions = self._writer.partitions(ORDERS)
+            self._bound |= self._state.bind(new, lambda names: self._ids.take_for([homes[name] for name in names], partitions))
             failpoints.reach("load.bound")
-        return bound
+        return self._bound
 
     def _save_now_and_then(self, progress: Progress, rows_done: int) -> None:
         if time.monotonic() - self._saved_at >= SAVE_EVERY_S:

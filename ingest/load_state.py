@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -20,7 +20,7 @@ from schemas.views import LOADS, ORDER_BINDINGS
 Connection: TypeAlias = "pymysql.connections.Connection[pymysql.cursors.Cursor]"
 
 LOCK_WAIT_S: Final = 3
-_ROWS_AT_ONCE: Final = 1_000
+_AT_ONCE: Final = 1_000
 
 # Of the names in these statements every one is a constant of ours; every value is a parameter.
 _READ = f"SELECT rows_done, progress, finished_at IS NOT NULL FROM {LOADS} WHERE source = %s"  # noqa: S608
@@ -28,7 +28,7 @@ _FRESH = "rows_done = 0, finished_at = NULL, started_at = UTC_TIMESTAMP(3), upda
 _BEGIN = f"INSERT INTO {LOADS} SET source = %s, progress = %s, {_FRESH} ON DUPLICATE KEY UPDATE progress = VALUES(progress), {_FRESH}"
 _SAVE = f"UPDATE {LOADS} SET rows_done = %s, progress = %s, updated_at = UTC_TIMESTAMP(3) WHERE source = %s"  # noqa: S608
 _FINISH = f"UPDATE {LOADS} SET finished_at = UTC_TIMESTAMP(3) WHERE source = %s"  # noqa: S608
-_BOUND = f"SELECT external_id, order_id FROM {ORDER_BINDINGS} WHERE source = %s"  # noqa: S608
+_BOUND = f"SELECT external_id, order_id FROM {ORDER_BINDINGS} WHERE source = %s AND external_id IN "  # noqa: S608
 _BIND = f"INSERT INTO {ORDER_BINDINGS} (source, external_id, order_id) VALUES "  # noqa: S608
 _AS_IT_IS = " ON DUPLICATE KEY UPDATE order_id = order_id"
 
@@ -67,7 +67,6 @@ class LoadState:
     def __init__(self, connection: Connection, source: str) -> None:
         self._connection = connection
         self._source = source
-        self._bound: dict[str, int] | None = None
 
     def read(self) -> Progress | None:
         """Return where the last load of this source came to."""
@@ -88,32 +87,34 @@ class LoadState:
         """Write that every row is in the log."""
         self._write(_FINISH, (self._source,))
 
-    def bind(self, names: Iterable[str], take_ids: Callable[[list[str]], list[int]]) -> Mapping[str, int]:
-        """Return the order IDs of every name bound so far; those of `names` without one are bound to new IDs, durably, before this returns.
+    def bind(self, names: Collection[str], take_ids: Callable[[list[str]], list[int]]) -> dict[str, int]:
+        """Return the order ID of each name; names without one are bound to new IDs, durably, before this returns.
 
-        `take_ids` gives a new ID for each of the names it is called with. What earlier loads bound is read at the first call.
+        `take_ids` gives a new ID for each of the names it is called with.
         """
-        if self._bound is None:
-            self._bound = self._all_bound()
-        new = [name for name in names if name not in self._bound]
-        if new:
-            self._bound |= self._bind_new(dict(zip(new, take_ids(new), strict=True)))
-        return self._bound
+        bound = self._bound(names)
+        new = [name for name in names if name not in bound]
+        return bound | self._bind_new(dict(zip(new, take_ids(new), strict=True))) if new else bound
 
     def _bind_new(self, ids: dict[str, int]) -> dict[str, int]:
         """Bind names to these IDs; where somebody was faster, to those that are there."""
         rows, alone = list(ids.items()), True
         with _cursor(self._connection) as cursor:
-            for at in range(0, len(rows), _ROWS_AT_ONCE):
-                some = rows[at : at + _ROWS_AT_ONCE]
+            for at in range(0, len(rows), _AT_ONCE):
+                some = rows[at : at + _AT_ONCE]
                 statement = _BIND + ",".join(["(%s,%s,%s)"] * len(some))
                 alone &= _inserted(cursor, statement, [value for name, order_id in some for value in (self._source, name, order_id)])
-        return ids if alone else self._all_bound()
+        return ids if alone else self._bound(ids)
 
-    def _all_bound(self) -> dict[str, int]:
-        with _cursor(self._connection) as cursor:
-            cursor.execute(_BOUND, (self._source,))
-            return dict(cursor.fetchall())
+    def _bound(self, names: Collection[str]) -> dict[str, int]:
+        bound: dict[str, int] = {}
+        listed = list(names)
+        for at in range(0, len(listed), _AT_ONCE):
+            some = listed[at : at + _AT_ONCE]
+            with _cursor(self._connection) as cursor:
+                cursor.execute(_BOUND + f"({', '.join(['%s'] * len(some))})", (self._source, *some))
+                bound |= dict(cursor.fetchall())
+        return bound
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         with _cursor(self._connection) as cursor:

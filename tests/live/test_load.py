@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +22,7 @@ from ingest.backfill import Report, Wish, load
 from ingest.backfill_plan import Counts, PlannedLine, Planner, Survey, chunks
 from ingest.config import IngestConfig
 from ingest.errors import LoadError
-from ingest.load_state import load_state
+from ingest.load_state import LoadState, load_state
 from ingest.retail_file import RetailFile
 from schemas.outcomes import StockCommandKind
 from schemas.partitions import order_partition, product_partition
@@ -293,6 +293,19 @@ def test_a_name_is_bound_once_for_ever_also_when_the_lock_was_lost(config: Inges
         assert one.bind(["a", "b"], take) == {"a": 1, "b": 2}
         monkeypatch.setattr("ingest.load_state._lock", lambda *_: None)
         with load_state(config.mysql, "src") as two, load_state(config.mysql, "other") as other:
-            assert two.bind(["b", "c"], take) == {"a": 1, "b": 2, "c": 3}
+            assert two.bind(["b", "c"], take) == {"b": 2, "c": 3}
             assert other.bind(["a"], take) == {"a": 4}
-        assert one.bind(["a", "c", "d"], take) == {"a": 1, "b": 2, "c": 3, "d": 6}
+        monkeypatch.setattr(LoadState, "_bound", _blind_once(LoadState._bound))
+        with load_state(config.mysql, "src") as late:
+            assert late.bind(["c", "d"], take) == {"c": 3, "d": 6}
+
+
+def _blind_once(really: Callable[..., dict[str, int]]) -> Callable[..., dict[str, int]]:
+    """Another load binds a name after we looked and before we write."""
+    looked: list[Collection[str]] = []
+
+    def bound(self: LoadState, names: Collection[str]) -> dict[str, int]:
+        looked.append(names)
+        return {} if len(looked) == 1 else really(self, names)
+
+    return bound
