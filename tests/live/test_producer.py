@@ -11,6 +11,7 @@ from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
 from tests.support.read_topics import lines_of, read_all
 
+BY_ANYBODY = (OrderCommandKind.CANCEL, OrderCommandKind.SHIP, OrderCommandKind.RETURN)
 pytestmark = pytest.mark.live
 
 PARTITIONS = 8
@@ -56,7 +57,7 @@ def test_columns_are_sent_without_a_flush(kafka: str, prefix: str) -> None:
 def test_commands(kafka: str, prefix: str) -> None:
     with OrderProducer(kafka, topic_prefix=prefix) as producer:
         futures = [producer.command(StockCommand(f"c-{kind.name}", kind, "sku", 5, issued_at=9, actor="me")) for kind in list(StockCommandKind)[:8]]
-        futures += [producer.command(OrderCommand(f"c-{kind.name}", kind, 77, 1, 2)) for kind in OrderCommandKind]
+        futures += [producer.command(OrderCommand(f"c-{kind.name}", kind, 77, 1, 2)) for kind in BY_ANYBODY]
         futures.append(producer.command(StockCommand("plain", 0, "sku", 5)))  # type: ignore[arg-type]
         assert all(isinstance(f.result(30), Ack) for f in futures)
     stock = list(read_all(kafka, STOCK_COMMANDS.named(prefix)))
@@ -66,7 +67,7 @@ def test_commands(kafka: str, prefix: str) -> None:
         **{"issued_at": 9, "actor": "me", "note": ""},
     }
     commands = list(read_all(kafka, ORDER_COMMANDS.named(prefix)))
-    assert [(p, k, r.value["kind"], r.value["line"]) for p, k, r in commands] == [(order_partition(77, 8), b"77", kind.name, 1) for kind in OrderCommandKind]
+    assert [(p, k, r.value["kind"], r.value["line"]) for p, k, r in commands] == [(order_partition(77, 8), b"77", kind.name, 1) for kind in BY_ANYBODY]
     assert commands[0][2].value["issued_at"] > 1_700_000_000_000
 
 

@@ -60,7 +60,7 @@ class Traffic:
             self.stages.write(topics.ORDERS, partition, "OrderLines", {name: [line[name]] * copies for name in LINE})
 
     def command(self) -> None:
-        kind = self.random.choices(list(OrderCommandKind), [1, 4, 3])[0]
+        kind = self.random.choices([OrderCommandKind.CANCEL, OrderCommandKind.SHIP, OrderCommandKind.RETURN], [1, 4, 3])[0]
         order_id = self.random.choice(self.orders) if self.orders and self.random.random() < 0.97 else 10_000 + self.random.randrange(50)
         line = 0 if kind is OrderCommandKind.CANCEL else self.random.randrange(4)
         quantity = self.random.randrange(3) if kind is OrderCommandKind.RETURN and line else 0
