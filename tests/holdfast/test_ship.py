@@ -163,7 +163,7 @@ def test_the_command_follows_until_it_is_told_to_stop(kafka: str, prefix: str, t
     try:
         run_file = tmp_path / f"ship-{process.pid}.json"
         _wait(run_file.exists)
-        assert json.loads(run_file.read_text()) == {"kind": "ship", "pid": process.pid, "partitions": {"ship": [0, 1, 2, 3]}}
+        assert json.loads(run_file.read_text()) == {"kind": "ship", "pid": process.pid, "partitions": {"ship": [0, 1, 2, 3]}, "metrics": None}
         publish(kafka, prefix, [(n, outcome(n)) for n in range(1, 31)])
         _wait(lambda: len(commands(kafka, prefix)) == 30)
         process.send_signal(signal.SIGTERM)

@@ -67,7 +67,7 @@ def pipeline(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 def give_up(pipeline: Pipeline, first: int, count: int) -> str:
     """Send lines as JSON, of no units: nothing can be taken of them, each is a dead letter. Returns since when (ms): what was there before died earlier."""
     since = 1 + max(
-        (letter.fields["died_at"] for letter in read_book(pipeline.kafka, pipeline.prefix)), default=EARLIEST
+        (letter.fields["died_at"] for letter in read_book(pipeline.kafka, (pipeline.prefix,))), default=EARLIEST
     )  # by the stages' clock, which is the brokers'
     producer = Producer({"bootstrap.servers": pipeline.kafka})
     common = {"line": 1, "line_count": 1, "quantity": 0, "unit_price": 100, "currency": "GBP", "user_id": "u1", "payment_token": "tok_ok", "placed_at": 1}
