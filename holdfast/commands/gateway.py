@@ -24,6 +24,6 @@ def gateway(host: str | None, port: int | None) -> None:
     options = {"gateway_host": host, "gateway_port": None if port is None else str(port)}
     try:
         settings = gateway_settings(**addresses, **{name: value for name, value in options.items() if value is not None})
-        run(settings, Console(settings.kafka, settings.topic_prefix).routes())
+        run(settings, Console(settings.kafka).routes())
     except IngestError as error:
         raise click.ClickException(str(error)) from error

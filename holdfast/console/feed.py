@@ -11,6 +11,7 @@ import structlog
 
 from holdfast.console.pulse import Pulse
 from holdfast.stack.errors import StackError
+from holdfast.topics import in_use
 from holdfast.watching import Watcher
 
 log = structlog.get_logger()
@@ -23,9 +24,8 @@ AGAIN_S: Final = 3.0
 class Feed:
     """The last sight. One look serves everybody who asks."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._prefix = prefix
         self._asked_at = 0.0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -59,7 +59,7 @@ class Feed:
 
     def _watch(self) -> None:
         pulse = Pulse()
-        watcher = Watcher(self._bootstrap, self._prefix, pulse.add)
+        watcher = Watcher(self._bootstrap, in_use(self._bootstrap).prefix, pulse.add)
         try:
             while self._is_wanted():
                 self._sight = {**watcher.watch(INTERVAL_S).document(), **pulse.beat()}

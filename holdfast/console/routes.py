@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.console.feed import Feed
 from holdfast.history.reading import read_order, read_products
 from holdfast.stack.errors import StackError
+from holdfast.topics import in_use
 from ingest.errors import IngestError
 from ingest.http.errors import Problem, ProblemType, json_body
 from ingest.http.messages import JSON, Answer, Headers, Request, Response
@@ -30,10 +31,9 @@ _ADMIN: Final = (Scope.ADMIN,)
 class Console:
     """The console of one gateway process."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._prefix = prefix
-        self._feed = Feed(bootstrap, prefix)
+        self._feed = Feed(bootstrap)
         self._reading = asyncio.Lock()
         """Of the histories: each reads whole topics, one at a time is enough."""
 
@@ -55,7 +55,7 @@ class Console:
     async def order(self, gateway: Gateway, request: Request) -> Answer:  # noqa: ARG002
         """Answer with all that the log says of an order; raises Problem."""
         order_id = _parsed(parse_order_id, request.params["order_id"])
-        events = await self._read(lambda: read_order(self._bootstrap, self._prefix, order_id, None, lambda *_: None))
+        events = await self._read(lambda: read_order(self._bootstrap, in_use(self._bootstrap).prefixes, order_id, None, lambda *_: None))
         if not events:
             raise Problem(ProblemType.NOT_FOUND, f"the log has nothing of order {order_id}")
         return _json({"order_id": str(order_id), "events": [event.document() for event in events]})
@@ -63,7 +63,7 @@ class Console:
     async def product(self, gateway: Gateway, request: Request) -> Answer:  # noqa: ARG002
         """Answer with a product's last movements and its stock; raises Problem."""
         product_id = _parsed(parse_product_id, request.params["product_id"])
-        answers = await self._read(lambda: read_products(self._bootstrap, self._prefix, [product_id], None, lambda *_: None))
+        answers = await self._read(lambda: read_products(self._bootstrap, in_use(self._bootstrap).prefixes, [product_id], None, lambda *_: None))
         movements = list(answers.of(product_id))
         if not movements:
             raise Problem(ProblemType.NOT_FOUND, f"the log has nothing of product {product_id!r} (IDs are case-sensitive)")
