@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -27,6 +27,8 @@ CHECK_EVERY_S: Final = 1.0
 FIRST_DELAY_S: Final = 0.1
 LONGEST_DELAY_S: Final = 3.0
 REMIND_EVERY_S: Final = 30.0
+ALARMS_SAID: Final = 5
+"""Of a batch, in the log; all of them are counted."""
 
 
 class Stop(Protocol):
@@ -144,10 +146,11 @@ class Worker:
         self._source.commit(positions)
         self._reach("group-committed")
 
-    def _alarm(self, alarms: Iterable[Alarm]) -> None:
+    def _alarm(self, alarms: Sequence[Alarm]) -> None:
         """A broken promise is stored like everything else, for the stores follow the log; but people have to know at once."""
         for alarm in alarms:
             figures.ALARMS.labels(alarm.promise).inc()
+        for alarm in alarms[:ALARMS_SAID]:
             log.error("a promise is broken: run `holdfast audit --live`", promise=alarm.promise, what=alarm.text, store=self._store.name)
 
     def _count(self, folded: batch.Batch) -> None:
