@@ -56,6 +56,7 @@ def test_every_process_says_what_it_does(pipeline: Pipeline) -> None:
     load.producer.flush()
     pipeline.drain()
     until(lambda: sum(figures_of(pipeline, worker)["holdfast_rows"].values()) >= 50, 30, "the rows are counted", worker)
+    until(lambda: len(figures_of(pipeline, worker).get("holdfast_lag_seconds", ())) == PARTITIONS * 6, 30, "every input's lag is known", worker)
     found = figures_of(pipeline, worker)
     assert {dict(labels)["reader"] for labels in found["holdfast_lag_records"]} == {"stock", "orders", "payments"}
     assert len(found["holdfast_lag_seconds"]) == PARTITIONS * 6
