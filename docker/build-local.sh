@@ -4,7 +4,7 @@
 #
 #   docker/build-local.sh > .env && docker compose up -d
 #
-# Grafana is in none of these sources: its service is left out (GRAFANAS=0).
+# Grafana is in none of these sources: its service is left out (GRAFANAS=0). Compose would fetch its image all the same, so another stands in.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
@@ -80,4 +80,5 @@ REDIS_IMAGE=holdfast-redis:$TAG
 REGISTRY_IMAGE=holdfast-registry:$TAG
 PROMETHEUS_IMAGE=holdfast-prometheus:$TAG
 GRAFANAS=0
+GRAFANA_IMAGE=holdfast-prometheus:$TAG
 END
