@@ -46,7 +46,7 @@ def outcome(order_id: int = 1, version: int = 1, products: Iterable[str] = ("851
         for i, p in enumerate(products, 1)
     ]
     amount = sum(x["quantity"] * x["unit_price"] for x in lines)
-    header = {"order_id": order_id, "version": version, "change": "DECIDED" if version == 1 else "SHIPPED", "status": "CONFIRMED", "refusal": ""}
+    header = {"order_id": order_id, "version": version, "change": "DECIDED", "status": "CONFIRMED", "refusal": ""}
     header |= {"user_id": "17850", "currency": "GBP"}
     money = {"amount": amount, "charged": amount, "refunded": version - 1, "attempt": 1, "line_count": len(lines), "lines": lines}
     times = {"placed_at": 1_291_200_000_000 + order_id % 1000, "decided_at": 1_291_200_000_050, "changed_at": 1_291_200_000_050 + version}

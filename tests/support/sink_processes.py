@@ -68,8 +68,13 @@ class Log:
         self._producer.commit_transaction()
 
     def ends(self) -> Positions:
-        """The end of each partition, behind the markers."""
-        consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": f"{self.prefix}tests"})
+        """The end of each partition, behind the markers: a commit is answered before they are all written."""
+        while (found := self._ends("read_committed")) != self._ends("read_uncommitted"):
+            time.sleep(0.02)
+        return found
+
+    def _ends(self, isolation: str) -> Positions:
+        consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": f"{self.prefix}tests", "isolation.level": isolation})
         names = [topic.named(self.prefix) for topic in (ORDER_OUTCOMES, STOCK_LEVELS)]
         found = {(t, n): consumer.get_watermark_offsets(TopicPartition(t, n), 30)[1] for t in names for n in range(PARTITIONS)}
         consumer.close()
@@ -146,7 +151,10 @@ class Sink:
     def catch_up(self, log: Log) -> None:
         """Wait until the store stands at the end of the log."""
         ends = log.ends()
-        self.wait(lambda: self.positions() == ends)
+        try:
+            self.wait(lambda: self.positions() == ends)
+        except AssertionError as error:
+            raise AssertionError(f"the {self.name} sink stands at {self.positions()}, the log ends at {ends}; {error}") from None
 
     def kill(self, process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGKILL) -> int:
         """End a process and return its exit code."""
