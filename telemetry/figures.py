@@ -9,7 +9,6 @@ from prometheus_client import Counter, Gauge, Histogram
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES: Final = (1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 
-ITEMS: Final = Counter("holdfast_stage_items", "Items said by a stage (decisions, outcomes, payments), by record and refusal.", ("stage", "record", "refusal"))
 RECORDS: Final = Counter("holdfast_stage_records", "Records of the inputs decided by a stage.", ("stage",))
 BATCH_RECORDS: Final = Histogram("holdfast_batch_records", "Records in a batch; a columnar one counts once.", ("stage",), buckets=_SIZES)
 DECIDE_SECONDS: Final = Histogram(
@@ -17,13 +16,12 @@ DECIDE_SECONDS: Final = Histogram(
 )
 TRANSACTION_SECONDS: Final = Histogram("holdfast_transaction_seconds", "From the beginning of a transaction to its commit.", ("stage",), buckets=_SECONDS)
 TRANSACTIONS: Final = Counter("holdfast_transactions", "Transactions by how they ended: committed, aborted, broken, fenced.", ("stage", "ending"))
-OPENED: Final = Counter("holdfast_task_opened", "Tasks opened, again or for the first time.", ("stage",))
 ROWS: Final = Gauge("holdfast_rows", "Rows that a stage holds in this process, by partition.", ("stage", "partition"))
 LAG_RECORDS: Final = Gauge("holdfast_lag_records", "Offsets between a reader and the end of its input.", ("reader", "topic", "partition"))
 LAG_SECONDS: Final = Gauge(
     "holdfast_lag_seconds", "How long ago the oldest record that is not dealt with was written; 0 without lag.", ("reader", "topic", "partition")
 )
-BREAKER: Final = Gauge("holdfast_payment_breaker", "The payment provider's circuit: 0 closed, 1 half open, 2 open.")
+BREAKERS: Final = Gauge("holdfast_payment_breakers_open", "Partitions of this process whose circuit to the payment provider is not closed.")
 SINK_BATCH_SECONDS: Final = Histogram("holdfast_sink_batch_seconds", "Writing one batch into a store, its commit included.", ("store",), buckets=_SECONDS)
 SINK_ROWS: Final = Counter("holdfast_sink_rows", "Rows written into a store, by kind.", ("store", "kind"))
 SINK_FAILURES: Final = Counter("holdfast_sink_failures", "Batches that a store did not take now; they are written again.", ("store",))

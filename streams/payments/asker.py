@@ -18,9 +18,10 @@ import structlog
 
 from streams.domain.payment import Answer, Pending, Request
 from streams.payments import Heard, key_of
-from streams.payments.breaker import Breaker
+from streams.payments.breaker import Breaker, State
 from streams.payments.contract import NoAnswer
 from streams.runtime.exits import BUG, end_process
+from telemetry import figures
 
 log = structlog.get_logger("holdfast.payments")
 FIRST_DELAY: Final = 0.2
@@ -171,4 +172,5 @@ class Asker:
         before = self._breaker.state
         change()
         if self._breaker.state is not before:
+            figures.BREAKERS.inc((self._breaker.state is not State.CLOSED) - (before is not State.CLOSED))
             log.warning("payment provider: the circuit is now " + self._breaker.state.value, before=before.value)

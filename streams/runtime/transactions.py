@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 import failpoints
 from streams.runtime.clients import REQUEST_SECONDS
+from telemetry import figures
 
 log = structlog.get_logger("holdfast.runtime")
 
@@ -48,7 +49,7 @@ def commit(producer: Producer, name: str) -> Ending:
             with failpoints.meanwhile(_step(name, "commit-sent")):
                 producer.commit_transaction(REQUEST_SECONDS)
             _reach(name, "committed")
-            return Ending.COMMITTED
+            return _count(name, Ending.COMMITTED)
         except KafkaException as exception:
             error: KafkaError = exception.args[0]
             if error.txn_requires_abort():
@@ -66,7 +67,7 @@ def abort(producer: Producer, name: str, why: str) -> Ending:
         try:
             producer.abort_transaction(REQUEST_SECONDS)
             _reach(name, "aborted")
-            return Ending.ABORTED
+            return _count(name, Ending.ABORTED)
         except KafkaException as exception:
             if not exception.args[0].retriable():
                 return _broken(name, exception)
@@ -75,9 +76,15 @@ def abort(producer: Producer, name: str, why: str) -> Ending:
 def _broken(name: str, exception: KafkaException) -> Ending:
     """A broker that was killed may not know of the transaction: librdkafka's producer is then good for nothing, but nobody else owns the partition."""
     if is_fenced(exception):
+        figures.TRANSACTIONS.labels(_stage(name), "fenced").inc()
         raise FencedError(f"the producer of task {name} is fenced") from exception
     log.warning("the producer is broken, task reopens with another", task=name, error=str(exception.args[0]))
-    return Ending.BROKEN
+    return _count(name, Ending.BROKEN)
+
+
+def _count(name: str, ending: Ending) -> Ending:
+    figures.TRANSACTIONS.labels(_stage(name), ending.value).inc()
+    return ending
 
 
 def is_fenced(exception: Exception) -> bool:
@@ -96,8 +103,12 @@ def is_passing(exception: Exception) -> bool:
     return isinstance(exception, KafkaException) and exception.args[0].code() not in _PERMANENT and not exception.args[0].fatal()
 
 
+def _stage(name: str) -> str:
+    return name.partition(".")[0]
+
+
 def _step(name: str, step: str) -> str:
-    return f"{name.partition('.')[0]}.{step}"
+    return f"{_stage(name)}.{step}"
 
 
 def _reach(name: str, step: str) -> None:

@@ -62,6 +62,7 @@ def test_every_process_says_what_it_does(pipeline: Pipeline) -> None:
     assert len(found["holdfast_lag_seconds"]) == PARTITIONS * 6
     for figure in ("holdfast_transaction_seconds_count", "holdfast_batch_decide_seconds_count", "holdfast_stage_records_total"):
         assert all(found[figure].values()), figure
+    assert sum(value for labels, value in found["holdfast_transactions_total"].items() if dict(labels)["ending"] == "committed") > 0
     for sink in (mysql, redis):
         until(lambda sink=sink: sum(figures_of(pipeline, sink)["holdfast_sink_rows_total"].values()) >= 90, 30, "rows are counted", sink)
         said = figures_of(pipeline, sink)
