@@ -1,7 +1,7 @@
-"""What a process says of itself while it works: figures for Prometheus, spans for OpenTelemetry. Imports nothing else of Holdfast.
+"""What a process says of itself while it works: figures for Prometheus. Imports nothing else of Holdfast.
 
 HOLDFAST_METRICS_PORT (0: any free port) makes a worker, a sink or the webhooks listen on HOLDFAST_METRICS_HOST (127.0.0.1) and answer GET /metrics;
-unset, nothing listens. The gateway answers /metrics at its own address. OTEL_EXPORTER_OTLP_ENDPOINT makes any process send its spans there.
+unset, nothing listens. The gateway answers /metrics at its own address.
 """
 
 from telemetry.server import TelemetryError, serve

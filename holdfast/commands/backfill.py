@@ -1,7 +1,6 @@
 """`holdfast backfill in | out`: history from another system, and outcomes for analysts."""
 
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,14 +11,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from holdfast.commands.load import INTERRUPTED, Bars, InputError, bar_of, ended_politely, servers
+from holdfast.commands.load import Bars, bar_of, ended_politely, servers
 from holdfast.commands.topics import kafka
 from holdfast.export.files import FORMATS, written
 from holdfast.export.outcomes import decided_between
 from holdfast.export.table import TABLES, rows_of
 from holdfast.times import Time, shown
 from holdfast.topics import in_use
-from ingest.errors import ConfigError, FileError, IngestError
 from ingest.history.run import Report, Wish, dry_run
 from ingest.history.run import backfill as send
 
@@ -56,17 +54,8 @@ def in_command(*, where: str, map_path: Path, mode: str, rate: float | None, dry
     A run that was killed goes on where the brokers had everything, and one that is done sends nothing when run again. The exit code is 2
     for a map, file or flag that cannot be used, 1 if it stopped on the way.
     """
-    wish = Wish(map_path, where, mode == "decided", rate)
-    try:
-        with ended_politely():
-            report = _run(wish, dry)
-    except (FileError, ConfigError) as error:
-        raise InputError(str(error)) from error
-    except IngestError as error:
-        raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
-        click.echo("interrupted: run the same command again and it goes on", err=True)
-        sys.exit(INTERRUPTED)
+    with ended_politely("it"):
+        report = _run(Wish(map_path, where, mode == "decided", rate), dry)
     click.echo(json.dumps({**report.as_dict(), "dry_run": dry}) if as_json else _said(report, dry))
 
 

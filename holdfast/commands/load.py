@@ -73,28 +73,26 @@ def load(*, file: Path, opening_stock: Decimal | None, rate: float | None, dry: 
     Order IDs are bound to the invoice numbers, so a load that was killed goes on where the brokers had everything, and one that is
     done sends nothing when run again. The exit code is 2 for a file or flag that cannot be used, 1 if the load stopped on the way.
     """
+    # Rows are many and short-lived, and make no cycles: Python's default of a collection every 700 was a sixth of a load's CPU.
+    gc.set_threshold(100_000, 50, 100)
+    with ended_politely("the load"):
+        report = _run(Wish(file, source, opening_stock, rate, resend), dry)
+    _print(report, dry, as_json)
+
+
+@contextmanager
+def ended_politely(what: str) -> Iterator[None]:
+    """Say what went wrong as a command does; take SIGTERM as Ctrl-C is taken: say that nothing is lost and how `what` goes on."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        # Rows are many and short-lived, and make no cycles: Python's default of a collection every 700 was a sixth of a load's CPU.
-        gc.set_threshold(100_000, 50, 100)
-        wish = Wish(file, source, opening_stock, rate, resend)
-        with ended_politely():
-            report = _run(wish, dry)
+        yield
     except (FileError, ConfigError) as error:
         raise InputError(str(error)) from error
     except IngestError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
-        click.echo("interrupted: run the same command again and the load goes on", err=True)
+        click.echo(f"interrupted: run the same command again and {what} goes on", err=True)
         sys.exit(INTERRUPTED)
-    _print(report, dry, as_json)
-
-
-@contextmanager
-def ended_politely() -> Iterator[None]:
-    """Take SIGTERM as Ctrl-C is taken: say that nothing is lost and how to go on."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
