@@ -52,6 +52,7 @@ class Mariadb:
         packages.require("mariadbd")
         folder = self.home.data("mariadb")
         folder.mkdir(mode=0o700, exist_ok=True)
+        self._temporary.mkdir(mode=0o700, exist_ok=True)
         write_atomically(self._configuration, self._options().encode())
         write_atomically(self._accounts, accounts_sql(self._password()).encode())
         if not self._files.exists():
@@ -64,6 +65,11 @@ class Mariadb:
     @property
     def _files(self) -> Path:
         return self.home.data("mariadb") / "files"
+
+    @property
+    def _temporary(self) -> Path:
+        # Not the machine's: a server that starts deletes every `#sql-temptable` there, those of a running one too.
+        return self.home.data("mariadb") / "tmp"
 
     @property
     def _configuration(self) -> Path:
@@ -81,13 +87,13 @@ class Mariadb:
 
     def _options(self) -> str:
         # The socket is named relative to the data folder: a socket's full path may have 107 characters at most.
-        own = {"datadir": self._files, "port": self.ports["mariadb"], "socket": "server.sock", "user": getpass.getuser()}
+        own = {"datadir": self._files, "port": self.ports["mariadb"], "socket": "server.sock", "user": getpass.getuser(), "tmpdir": self._temporary}
         return SETTINGS + "".join(f"{name} = {value}\n" for name, value in own.items())
 
     def _install(self) -> None:
         log, partial = self.home.log("mariadb-install"), self._files.with_name("files.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        command = [packages.require("mariadb-install-db"), "--no-defaults", f"--datadir={partial}"]
+        command = [packages.require("mariadb-install-db"), "--no-defaults", f"--datadir={partial}", f"--tmpdir={self._temporary}"]
         options = ["--auth-root-authentication-method=socket", "--skip-test-db", f"--user={getpass.getuser()}"]
         with log.open("w") as output:
             done = subprocess.run([*command, *options], check=False, stdout=output, stderr=output, stdin=subprocess.DEVNULL)

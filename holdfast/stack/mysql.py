@@ -54,6 +54,7 @@ class Mysql:
         """Fetch the packages, write the configuration, make the data folder once. Raises MissingProgramError where they cannot be had."""
         debian.unpacked(self.home, SUITE, PACKAGE)
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._temporary.mkdir(mode=0o700, exist_ok=True)
         write_atomically(self._configuration, self._options().encode())
         write_atomically(self._accounts, accounts_sql(self._password()).encode())
         if not self._files.exists():
@@ -70,6 +71,11 @@ class Mysql:
     @property
     def _files(self) -> Path:
         return self._folder / "files"
+
+    @property
+    def _temporary(self) -> Path:
+        # Not the machine's: a server that starts deletes every `#sql...` there, those of a running one too.
+        return self._folder / "tmp"
 
     @property
     def _configuration(self) -> Path:
@@ -93,7 +99,8 @@ class Mysql:
         usr = debian.unpacked(self.home, SUITE, PACKAGE) / "usr"
         places = {"basedir": usr, "lc-messages-dir": usr / "share/mysql", "character-sets-dir": usr / "share/mysql/charsets"}
         # The socket is named relative to the data folder: a socket's full path may have 107 characters at most.
-        own = {"plugin-dir": usr / "lib/mysql/plugin", "datadir": self._files, "port": self.ports["mysql"], "socket": "server.sock"}
+        data = {"datadir": self._files, "tmpdir": self._temporary, "plugin-dir": usr / "lib/mysql/plugin"}
+        own = {**data, "port": self.ports["mysql"], "socket": "server.sock"}
         return SETTINGS + "".join(f"{name} = {value}\n" for name, value in {**places, **own, "user": getpass.getuser()}.items())
 
     def _install(self) -> None:

@@ -45,6 +45,16 @@ def test_the_stacks_user_survives_restarts_and_gets_a_new_password(tmp_path):
         assert [grant.partition(" TO ")[0] for (grant,) in cursor.fetchall()] == ["GRANT USAGE ON *.*", "GRANT ALL PRIVILEGES ON `holdfast%`.*"]
 
 
+def test_a_starting_server_leaves_the_files_of_its_neighbours(tmp_path, monkeypatch):
+    """MariaDB deletes every leftover table in its temporary folder: in the machine's those of other servers at work."""
+    neighbour = tmp_path / "machine" / "#sql-temptable-4d2-7-1.MAI"
+    neighbour.parent.mkdir()
+    neighbour.touch()
+    monkeypatch.setenv("TMPDIR", str(neighbour.parent))
+    with own_database(tmp_path):
+        assert neighbour.exists()
+
+
 def test_a_batch_larger_than_a_packet_is_whole(tmp_path):
     with own_database(tmp_path) as server:
         migrate(server.url)
