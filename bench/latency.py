@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from itertools import count, islice
 
 import click
@@ -35,7 +36,7 @@ WARM_SECONDS = 15.0
 """Not counted: a broker that has just started has yet to compile its code."""
 PATIENCE_S = 60.0
 TICK_SECONDS = 0.004
-"""The sender sleeps so long when it is ahead, and then sends what has become due: it must not take the CPU it measures."""
+"""The sender sleeps so long at least when it is ahead: it must not take the CPU it measures. What it is late by counts."""
 
 
 class Outcomes(threading.Thread):
@@ -62,18 +63,29 @@ def send(producer: Producer, config: StreamSettings, rate: int, seconds: float) 
     new = count(int(time.time() * 1000) << 22)
     homes = [product_partition(f"p{i % PRODUCTS}", config.partitions) for i in range(int(rate * seconds))]
     ids = matched(homes, config.partitions, lambda n: list(islice(new, n)))
-    started = time.monotonic()
-    for i, (home, order_id) in enumerate(zip(homes, ids, strict=True)):
-        at = started + i / rate
-        if at > time.monotonic():
-            producer.poll(0)
-            time.sleep(TICK_SECONDS)
+    for i, at in paced(rate, len(homes), time.monotonic, lambda seconds: _meanwhile(producer, seconds)):
+        home, order_id = homes[i], ids[i]
         product = f"p{i % PRODUCTS}"
         fields = (order_id, 1, 1, product, 1, 999, "GBP", f"u{i % 500}", "tok_ok", int(time.time() * 1000))
         producer.produce(topic, encode(dict(zip(COLUMNS, fields, strict=True))), product.encode(), home)
         due[order_id] = at
     producer.flush()
     return due
+
+
+def _meanwhile(producer: Producer, seconds: float) -> None:
+    producer.poll(0)
+    time.sleep(seconds)
+
+
+def paced(rate: int, count: int, now: Callable[[], float], wait: Callable[[float], None]) -> Iterator[tuple[int, float]]:
+    """Yield (number, moment due) of so many orders at a steady rate: none before it is due, and what a stall held up at once."""
+    started = now()
+    for i in range(count):
+        due = started + i / rate
+        while (early := due - now()) > 0:
+            wait(max(early, TICK_SECONDS))
+        yield i, due
 
 
 def answered(outcomes: Outcomes, due: dict[int, float]) -> dict[str, float]:
@@ -123,7 +135,7 @@ def main(rate: int, seconds: float, workers: int, partitions: int) -> None:
         producer.flush()
         outcomes = Outcomes(config)
         outcomes.start()
-        send(producer, config, rate, WARM_SECONDS)
+        answered(outcomes, send(producer, config, rate, WARM_SECONDS))
         due = send(producer, config, rate, seconds)
         ms = answered(outcomes, due)
     finally:
