@@ -16,7 +16,7 @@ import click
 from bench import report
 from bench.contenders import CONTENDERS
 from bench.others import measure_other
-from bench.plan import Part, chosen, orders_of, parts, schedule
+from bench.plan import Part, chosen, orders_of, parts, schedule, seconds_of
 from bench.processes import machine
 from bench.run import measure
 from bench.servers import Servers, servers
@@ -28,8 +28,8 @@ RESULTS: Final = Path(__file__).with_name("results.json")
 SCRATCH: Final = ROOT / ".holdfast" / "bench.json"
 """Of what is no measurement of everything."""
 PAGE: Final = ROOT / "docs" / "performance.md"
-QUICK_ORDERS: Final = 100_000
-WARM_UP_ORDERS: Final = 400_000
+QUICK_SECONDS: Final = 0.3
+WARM_UP_ORDERS: Final = 200_000
 
 
 @dataclass
@@ -52,6 +52,10 @@ class Session:
         self.rounds = [r for r in self.rounds if (r["part"], r["round"]) != (measured["part"], measured["round"])] + [measured]
         self.save()
 
+    def seconds_of(self, part: Part) -> float:
+        """How long a part will take, probably."""
+        return seconds_of(part, self.options["seconds"], self.rounds)
+
     def save(self) -> dict[str, Any]:
         found = report.document(self.machine, self.options, self.rounds)
         report.write(self.output, found)
@@ -66,7 +70,7 @@ def run_part(part: Part, number: int, session: Session, with_servers: Servers) -
     try:
         if part.contender is None or part.mix is None:
             return noted | measure_other(part.name, session.options, session.data, session.rounds, with_servers)
-        work = Work(part.mix, orders_of(part, session.options["orders"]))
+        work = Work(part.mix, orders_of(part, session.options["seconds"]))
         return noted | measure(part.contender, work, session.options["partitions"], with_servers)
     except Exception as error:
         traceback.print_exc()
@@ -84,25 +88,38 @@ def said(measured: Mapping[str, Any]) -> str:
 
 def warm_up(session: Session, with_servers: Servers) -> None:
     """Let the broker compile its code before anything counts."""
-    work = Work(MIXES["uniform"], min(WARM_UP_ORDERS, session.options["orders"]))
+    work = Work(MIXES["uniform"], WARM_UP_ORDERS // (10 if session.options["quick"] else 1))
     try:
         measure(CONTENDERS["bare_loop_2"], work, session.options["partitions"], with_servers)
     except Exception as error:
         click.echo(f"the warm-up failed, going on: {error}", err=True)
 
 
-def go(session: Session, wanted: tuple[Part, ...]) -> None:
-    """Run what is not there yet."""
+Waiting = list[tuple[int, Part]]
+
+
+def go(session: Session, wanted: tuple[Part, ...], minutes: float | None) -> None:
+    """Run what is not there yet; with `minutes`, no part that would probably end later."""
     waiting = [(number, part) for number, part in schedule(wanted, session.options["rounds"]) if not session.has(number, part)]
     if not waiting:
         return
+    ends = time.monotonic() + 60 * minutes if minutes else None
+    click.echo(f"{len(waiting)} runs, about {_minutes(session, waiting)}", err=True)
     with servers() as with_servers:
         warm_up(session, with_servers)
-        for i, (number, part) in enumerate(waiting, 1):
-            click.echo(f"[{i}/{len(waiting)}] round {number}: {part.name} ... ", err=True, nl=False)
+        for i, (number, part) in enumerate(waiting):
+            if ends and time.monotonic() + session.seconds_of(part) > ends:
+                click.echo(f"{len(waiting) - i} runs are left, about {_minutes(session, waiting[i:])}: go on with --resume", err=True)
+                return
+            click.echo(f"[{i + 1}/{len(waiting)}, {_minutes(session, waiting[i:])} left] round {number}: {part.name} ... ", err=True, nl=False)
+            started = time.monotonic()
             measured = run_part(part, number, session, with_servers)
-            session.note(measured)
+            session.note({**measured, "took": round(time.monotonic() - started, 1)})
             click.echo(said(measured), err=True)
+
+
+def _minutes(session: Session, waiting: Waiting) -> str:
+    return f"{sum(session.seconds_of(part) for _, part in waiting) / 60:.0f} min"
 
 
 def earlier(output: Path, options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -119,10 +136,11 @@ def earlier(output: Path, options: Mapping[str, Any]) -> list[dict[str, Any]]:
 @click.option("--only", multiple=True, metavar="PART", help="Run only these parts; `*` stands for anything, a program's name for all its mixes.")
 @click.option("--list", "listed", is_flag=True, help="Name the parts and stop.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--orders", type=click.IntRange(2_000), default=1_000_000, show_default=True, help="Orders per run; slow programs get a share.")
+@click.option("--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="Every program gets the orders it decides in about that time.")
+@click.option("--minutes", type=click.FloatRange(1), help="Start no run that would end later; --resume goes on.")
 @click.option("--partitions", type=click.IntRange(1, 64), default=8, show_default=True)
 @click.option("--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=SAMPLE, help="The real file of the whole path.")
-@click.option("--quick", is_flag=True, help=f"One round of {QUICK_ORDERS:,} orders: whether everything runs, no measurement.")
+@click.option("--quick", is_flag=True, help="One round of few orders: whether everything runs, no measurement.")
 @click.option("--resume", is_flag=True, help="Keep what the last call measured; run what is missing or failed.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="By default bench/results.json; .holdfast/bench.json with --quick or --only.")
 @click.option("--page/--no-page", default=None, help="Write the table into docs/performance.md; by default when bench/results.json is written.")
@@ -131,7 +149,8 @@ def main(
     only: tuple[str, ...],
     listed: bool,
     rounds: int,
-    orders: int,
+    seconds: float,
+    minutes: float | None,
     partitions: int,
     data: Path,
     quick: bool,
@@ -148,13 +167,14 @@ def main(
         wanted = chosen(only)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    options: dict[str, Any] = {"orders": QUICK_ORDERS if quick else orders, "partitions": partitions, "rounds": 1 if quick else rounds, "data": data.name}
+    options: dict[str, Any] = {"seconds": QUICK_SECONDS if quick else seconds, "partitions": partitions, "quick": quick, "data": data.name}
+    options["rounds"] = 1 if quick else rounds
     official = not quick and not only
     target = output or (RESULTS if official else SCRATCH)
     target.parent.mkdir(exist_ok=True)
     session = Session(options, target, PAGE if (official if page is None else page) else None, data)
     session.rounds = earlier(target, options) if resume else []
-    go(session, wanted)
+    go(session, wanted, minutes)
     found = session.save()
     click.echo(json.dumps(found) if as_json else report.table(found, parts()))
     sys.exit(0 if all(session.has(number, part) for number, part in schedule(wanted, options["rounds"])) else 1)

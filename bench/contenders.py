@@ -24,9 +24,14 @@ class Results(Enum):
     DATABASE = "MariaDB or MySQL"
 
 
+MOST_COLUMNS: Final = 8_000_000
+MOST_SINGLE: Final = 3_000_000
+"""Orders of a run: more records than these are not written within the time that the broker lets a transaction be open."""
+
+
 @dataclass(frozen=True)
 class Contender:
-    """One program in one setting. `share`: of the orders of a run that it is given, fewer where it is slow."""
+    """One program in one setting. `per_s`: orders per second that it was seen to decide on two cores, by which it is given so many seconds' worth of them."""
 
     name: str
     title: str
@@ -36,7 +41,9 @@ class Contender:
     members: int = 1
     """Of the consumer group, that have to be there before the run begins."""
     per_record: int = 1
-    share: float = 1.0
+    per_s: int = 100_000
+    slower: dict[str, float] = field(default_factory=dict)
+    """Mixes with a share of that rate."""
     order: Order = Order.LOG
     mixes: tuple[str, ...] = ("uniform",)
     environment: dict[str, str] = field(default_factory=dict)
@@ -64,35 +71,39 @@ _FAUST: Final = _python("faust", "-A", "bench.peers.faust_guide", "worker", "--w
 
 
 def _holdfast(per_record: int, processes: int, mixes: tuple[str, ...]) -> Contender:
-    kind, records = ("single", "single records") if per_record == 1 else ("columns", f"columns of {per_record}")
+    kind, records, per_s = ("single", "single records", 700_000) if per_record == 1 else ("columns", f"columns of {per_record}", 2_500_000)
     title = f"Holdfast, {records}, {processes} process{'es' if processes > 1 else ''}"
-    return Contender(f"holdfast_{kind}_{processes}", title, Results.OURS, _WORKER, processes, processes, per_record, mixes=mixes)
+    slower = {"one": 0.5, "million": 0.1}
+    name = f"holdfast_{kind}_{processes}"
+    return Contender(name, title, Results.OURS, _WORKER, processes, processes, per_record, per_s=per_s, slower=slower, mixes=mixes)
 
 
 def _kafka_streams(store: str, threads: int, mixes: tuple[str, ...]) -> Contender:
-    where = {"memory": "in memory", "rocksdb": "RocksDB"}[store]
+    where, per_s = {"memory": ("in memory", 450_000), "rocksdb": ("RocksDB", 400_000)}[store]
     title = f"Kafka Streams, exactly_once_v2, {where}, {threads} thread{'s' if threads > 1 else ''}"
-    return Contender(f"kafka_streams_{store}_{threads}", title, Results.TOPIC, _streams(store, threads), members=threads, mixes=mixes)
+    slower = {"hot10": 0.5, "one": 0.3, "million": 0.2}
+    name = f"kafka_streams_{store}_{threads}"
+    return Contender(name, title, Results.TOPIC, _streams(store, threads), members=threads, per_s=per_s, slower=slower, mixes=mixes)
 
 
 def _bare(processes: int) -> Contender:
     title = f"bare confluent-kafka loop, exactly once, {processes} process{'es' if processes > 1 else ''}"
-    return Contender(f"bare_loop_{processes}", title, Results.TOPIC, _python("bench.peers.bare_loop"), processes, processes)
+    return Contender(f"bare_loop_{processes}", title, Results.TOPIC, _python("bench.peers.bare_loop"), processes, processes, per_s=50_000 * processes)
 
 
 def _faust(name: str, guarantee: str) -> Contender:
-    return Contender(name, f"Faust as its guide shows it, {guarantee}", Results.TOPIC, _FAUST, share=0.01, environment={"BENCH_GUARANTEE": guarantee})
+    return Contender(name, f"Faust as its guide shows it, {guarantee}", Results.TOPIC, _FAUST, per_s=800, environment={"BENCH_GUARANTEE": guarantee})
 
 
 def _redis(processes: int) -> Contender:
     title = f"Redis Lua, pipelined by 1,000, {processes} process{'es' if processes > 1 else ''}"
-    return Contender(f"redis_lua_{processes}", title, Results.REDIS, _python("bench.peers.redis_lua"), processes, processes, share=0.1)
+    return Contender(f"redis_lua_{processes}", title, Results.REDIS, _python("bench.peers.redis_lua"), processes, processes, per_s=28_000)
 
 
 def _database(method: str, form: str, title: str) -> Contender:
     name = method if form == "single" else f"{method}_batched"
-    share, order = (0.01, Order.ANY) if form == "single" else (0.05, Order.ANY)
-    return Contender(name, title, Results.DATABASE, _python("bench.peers.database", method, form), share=share, order=order)
+    per_s = 1_500 if form == "single" else 9_000
+    return Contender(name, title, Results.DATABASE, _python("bench.peers.database", method, form), per_s=per_s, order=Order.ANY)
 
 
 CONTENDERS: Final = {
@@ -106,16 +117,16 @@ CONTENDERS: Final = {
         _kafka_streams("rocksdb", 1, ALL_MIXES),
         _holdfast(1, 2, ("uniform",)),
         _kafka_streams("rocksdb", 2, ("uniform",)),
+        _database("row_locks", "single", "row locks, SELECT ... FOR UPDATE, 8 connections"),
+        _database("write_and_commit", "single", "conditional UPDATE and commit, 8 connections"),
         _bare(1),
         _bare(2),
-        Contender("quixstreams", "quixstreams, exactly once", Results.TOPIC, _quix, share=0.1),
+        Contender("quixstreams", "quixstreams, exactly once", Results.TOPIC, _quix, per_s=7_000),
         _faust("faust_guide", "at_least_once"),
         _faust("faust_guide_exactly_once", "exactly_once"),
         _redis(1),
         _redis(2),
-        _database("row_locks", "single", "row locks, SELECT ... FOR UPDATE, 8 connections"),
         _database("row_locks", "batched", "row locks, 500 orders per commit"),
-        _database("write_and_commit", "single", "conditional UPDATE and commit, 8 connections"),
         _database("write_and_commit", "batched", "conditional UPDATE, 500 orders per commit"),
     )
 }

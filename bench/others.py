@@ -15,30 +15,32 @@ from bench.servers import Servers
 from bench.stats import Rounds, middle_of
 
 GATEWAY_ROUNDS: Final = Path(__file__).parents[1] / ".holdfast" / "bench-gateway.json"
-LEAST_ROWS: Final = 20_000
+ROWS, QUICK_ROWS = 1_000_000, 20_000
+BURST, QUICK_BURST = 1_000_000, 20_000
+"""Single-line orders of the whole path."""
 SLOWEST_RATE: Final = 50
 """Orders per second of the latency at half of the ceiling, where the ceiling is lower than that."""
 
 
 def command(part: str, options: Mapping[str, Any], data: Path, rounds: Rounds) -> list[str]:
     """Return the module and options that measure a part; raises ValueError where another part has to be measured first."""
-    orders, partitions = options["orders"], ["--partitions", str(options["partitions"])]
-    seconds = ["--seconds", "10" if orders < 1_000_000 else "60"]
+    quick, partitions = options["quick"], ["--partitions", str(options["partitions"])]
+    seconds = ["--seconds", "5" if quick else "30"]
     if part == "recovery":
-        return ["bench.recovery", "--rows", str(max(LEAST_ROWS, orders // 2))]
+        return ["bench.recovery", "--rows", str(QUICK_ROWS if quick else ROWS)]
     if part == GATEWAY:
-        return ["bench.gateway", "--json", "--output", str(GATEWAY_ROUNDS), *(["--quick"] if orders < 1_000_000 else ["--rounds", "1"])]
+        return ["bench.gateway", "--json", "--output", str(GATEWAY_ROUNDS), *(["--quick"] if quick else ["--rounds", "1"])]
     if part == WHOLE_PATH[0]:
         return ["bench.whole_path", "--file", str(data), *partitions]
     if part == WHOLE_PATH[1]:
-        return ["bench.whole_path", "--orders", str(orders), *partitions]
+        return ["bench.whole_path", "--orders", str(QUICK_BURST if quick else BURST), *partitions]
     if part == LATENCY[0]:
         return ["bench.latency", "--rate", "100", *seconds, *partitions]
     ceiling = middle_of(rounds, WHOLE_PATH[1], "per_s")
     if ceiling is None:
         raise ValueError(f"{part} needs the rate of {WHOLE_PATH[1]}: run that before")
     if part == LATENCY[2]:
-        return ["bench.curve", "--ceiling", str(max(2 * SLOWEST_RATE, round(ceiling))), "--seconds", "3" if orders < 1_000_000 else "10", *partitions]
+        return ["bench.curve", "--ceiling", str(max(2 * SLOWEST_RATE, round(ceiling))), "--seconds", "3" if quick else "10", *partitions]
     return ["bench.latency", "--rate", str(max(SLOWEST_RATE, round(ceiling / 2))), *seconds, *partitions]
 
 

@@ -46,15 +46,15 @@ def table(found: Mapping[str, Any], parts: Sequence[Part]) -> str:
 
 
 _HEAD: Final = [
-    "| program | orders/s | warm half | spread | CPU s per 100k orders: program + servers | peak MB | outcomes |",
-    "|---|---:|---:|---:|---:|---:|---|",
+    "| program | orders | orders/s | warm half | spread | CPU s per 100k orders: program + servers | peak MB | outcomes |",
+    "|---|---:|---:|---:|---:|---:|---:|---|",
 ]
 
 
 def _machine(found: Mapping[str, Any]) -> str:
     m, o = found["machine"], found["options"]
     where = f"{m['cores']} cores of {m['cpu']}, {m['memory_gb']} GB, {m['system']}, Python {m['python']}, {m['java']}"
-    return f"{where}; {o['orders']:,} orders, {o['partitions']} partitions, {o['rounds']} round(s), medians; spread = (highest - lowest) / median."
+    return f"{where}; orders for about {o['seconds']:g} s, {o['partitions']} partitions, {o['rounds']} round(s), medians; spread = (highest - lowest) / median."
 
 
 def _row(part: Part, rounds: Rounds) -> str:
@@ -64,11 +64,11 @@ def _row(part: Part, rounds: Rounds) -> str:
         return ""
     rates = values(rounds, part.name, "per_s")
     if not rates:
-        return f"| {part.contender.title} | - | - | - | - | - | {_failure(tried[-1])} |"
-    cpu = f"{_median(rounds, part, 'cpu_s_per_100k'):.2f} + {_median(rounds, part, 'servers_cpu_s_per_100k'):.2f}"
+        return f"| {part.contender.title} | - | - | - | - | - | - | {_failure(tried[-1])} |"
+    cpu = f"{_median(rounds, part, 'cpu_s_per_100k'):.3g} + {_median(rounds, part, 'servers_cpu_s_per_100k'):.3g}"
     speed = f"{_median(rounds, part, 'per_s'):,.0f} | {_median(rounds, part, 'warm_per_s'):,.0f} | {spread(rates):.0%}"
     well = "right" if len(rates) == len(tried) else f"right in {len(rates)} of {len(tried)} rounds"
-    return f"| {part.contender.title} | {speed} | {cpu} | {_median(rounds, part, 'peak_mb'):,.0f} | {well} |"
+    return f"| {part.contender.title} | {_median(rounds, part, 'orders'):,.0f} | {speed} | {cpu} | {_median(rounds, part, 'peak_mb'):,.0f} | {well} |"
 
 
 def _whole_path(rounds: Rounds) -> list[str]:

@@ -42,11 +42,11 @@ def _take_ours(checker: Checker, value: bytes) -> int:
     name, fields, size = codec.decode(value)
     if name != "StockDecisions":
         return 0
-    columns = (fields[column] for column in ("order_id", "product_id", "quantity", "refusal", "available"))
-    for order_id, product_id, units, refusal, available in zip(*columns, strict=True):
-        checker.take(order_id, product_id, units, refusal == Refusal.NONE, available)
-        if refusal not in (Refusal.NONE, Refusal.INSUFFICIENT_STOCK):
-            checker.verdict.note("refusal other than for stock", f"order {order_id}: {Refusal(refusal).name}")
+    refusals = fields["refusal"]
+    held = [refusal == Refusal.NONE for refusal in refusals]
+    checker.take_columns(fields["order_id"], fields["product_id"], fields["quantity"], held, fields["available"])
+    for refusal in set(refusals) - {Refusal.NONE, Refusal.INSUFFICIENT_STOCK}:
+        checker.verdict.note("refusal other than for stock", Refusal(refusal).name)
     return size
 
 

@@ -28,7 +28,7 @@ from holdfast import topics as our_topics
 from schemas.topics import ORDERS, STOCK_DECISIONS
 
 READY_S: Final = 240.0
-SETTLE_S: Final = 2.0
+SETTLE_S: Final = 1.0
 SERVERS_OF: Final = {
     Results.OURS: ("kafka",),
     Results.TOPIC: ("kafka",),
@@ -81,7 +81,7 @@ def measure(contender: Contender, work: Work, partitions: int, per: Servers) -> 
     folder = per.folder / name
     folder.mkdir()
     run = Run(contender, work, partitions, per, name, folder)
-    source = topics.spool(per.folder, work, partitions, contender.per_record)
+    source = topics.spool(per.cache / "bench-input", work, partitions, contender.per_record)
     command = contender.command(per.cache)
     _prepare(run)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import time
 from bisect import bisect_right
@@ -14,6 +15,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaErr
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from bench.work import Filled, Work, records
+from bench.work import __file__ as work_module
+from schemas import codec
 
 TIMEOUT_S: Final = 60.0
 HEAD: Final = struct.Struct(">iii")
@@ -73,8 +76,10 @@ def committed(client: AdminClient, name: str, partitions: int) -> list[int]:
 
 
 def spool(folder: Path, work: Work, partitions: int, per_record: int) -> Path:
-    """Write the input's records into a file once, so that every run gets the same bytes quickly; return the file."""
-    path = folder / f"{work.mix.name}-{work.orders}-{partitions}-{per_record}.spool"
+    """Write the input's records into a file once, so that every run gets the same bytes quickly; return the file. Its name says which code made it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made_by = hashlib.sha256(Path(work_module).read_bytes() + codec.head("OrderLine") + codec.head("OrderLines")).hexdigest()[:8]
+    path = folder / f"{work.mix.name}-{work.orders}-{partitions}-{per_record}-{made_by}.spool"
     if path.exists():
         return path
     partial = path.with_suffix(".partial")

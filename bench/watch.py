@@ -13,7 +13,7 @@ from bench.processes import cpu_seconds
 from bench.stats import Sample
 
 POLL_S: Final = 0.05
-QUIET_S: Final = 3.0
+QUIET_S: Final = 2.0
 """After so long without a commit the outcomes are counted."""
 PATIENCE_S: Final = 90.0
 """A run without a commit for so long has failed."""

@@ -21,6 +21,7 @@ MEAN_QUANTITY: Final = 2
 STOCKED_SHARE: Final = 0.9
 """Of what is asked for, so that both answers occur."""
 HOT_SHARE: Final = 0.9
+USERS: Final = [f"u{i}" for i in range(5_000)]
 
 
 @dataclass(frozen=True)
@@ -92,32 +93,40 @@ def quantity(order: int) -> int:
 
 def records(work: Work, partitions: int, per_record: int) -> Iterator[Filled]:
     """Yield the input topic's records: one `OrderLine` each, or `OrderLines` with columns of `per_record`."""
-    lines = ((product, _line(i, product)) for i, product in enumerate(work.products()))
-    return _single(lines, partitions) if per_record == 1 else _columnar(lines, partitions, per_record)
+    catalogue = _catalogue(work.mix, partitions)
+    return _single(work, catalogue) if per_record == 1 else _columnar(work, catalogue, partitions, per_record)
 
 
-def _line(i: int, product: int) -> tuple[object, ...]:
-    return (FIRST_ORDER + i, 1, 1, f"p{product}", quantity(i), 999, "GBP", f"u{i % 5000}", "tok_ok", PLACED_AT)
+def _catalogue(mix: Mix, partitions: int) -> list[tuple[str, int]]:
+    """Return each product's name and partition: of each product once, not of each order."""
+    names = [f"p{product}" for product in range(mix.products)]
+    return [(name, product_partition(name, partitions)) for name in names]
 
 
-def _single(lines: Iterator[tuple[int, tuple[object, ...]]], partitions: int) -> Iterator[Filled]:
+def _single(work: Work, catalogue: list[tuple[str, int]]) -> Iterator[Filled]:
     encode = codec.encoder("OrderLine")
-    for product, fields in lines:
-        name = f"p{product}"
-        yield Filled(product_partition(name, partitions), name.encode(), encode(dict(zip(COLUMNS, fields, strict=True))))
+    for i, product in enumerate(work.products()):
+        name, home = catalogue[product]
+        fields = (FIRST_ORDER + i, 1, 1, name, quantity(i), 999, "GBP", USERS[i % len(USERS)], "tok_ok", PLACED_AT)
+        yield Filled(home, name.encode(), encode(dict(zip(COLUMNS, fields, strict=True))))
 
 
-def _columnar(lines: Iterator[tuple[int, tuple[object, ...]]], partitions: int, per_record: int) -> Iterator[Filled]:
-    waiting: list[list[tuple[object, ...]]] = [[] for _ in range(partitions)]
-    for product, fields in lines:
-        partition = product_partition(f"p{product}", partitions)
-        waiting[partition].append(fields)
-        if len(waiting[partition]) == per_record:
-            yield _columns(partition, waiting[partition])
-            waiting[partition].clear()
-    yield from (_columns(partition, rest) for partition, rest in enumerate(waiting) if rest)
+def _columnar(work: Work, catalogue: list[tuple[str, int]], partitions: int, per_record: int) -> Iterator[Filled]:
+    encode = codec.encoder("OrderLines")
+    waiting: list[list[tuple[int, str]]] = [[] for _ in range(partitions)]
+    for i, product in enumerate(work.products()):
+        name, home = catalogue[product]
+        waiting[home].append((i, name))
+        if len(waiting[home]) == per_record:
+            yield Filled(home, None, encode(_columns(waiting[home])))
+            waiting[home].clear()
+    yield from (Filled(home, None, encode(_columns(rest))) for home, rest in enumerate(waiting) if rest)
 
 
-def _columns(partition: int, lines: list[tuple[object, ...]]) -> Filled:
-    columns = dict(zip(COLUMNS, zip(*lines, strict=True), strict=True))
-    return Filled(partition, None, codec.encode("OrderLines", columns))
+def _columns(lines: list[tuple[int, str]]) -> dict[str, object]:
+    numbers, names = zip(*lines, strict=True)
+    size, users = len(lines), len(USERS)
+    order_ids, units = [FIRST_ORDER + i for i in numbers], [quantity(i) for i in numbers]
+    named = [USERS[i % users] for i in numbers]
+    columns = (order_ids, [1] * size, [1] * size, names, units, [999] * size, ["GBP"] * size, named, ["tok_ok"] * size, [PLACED_AT] * size)
+    return dict(zip(COLUMNS, columns, strict=True))

@@ -43,6 +43,13 @@ def test_the_fold_is_right_and_has_both_answers(mix: str, order: Order) -> None:
     assert 0 < verdict.reserved < 5_000
 
 
+def judged_in_columns(outcomes: list[Outcome], order: Order, per_record: int) -> Verdict:
+    checker = Checker(WORK)
+    for start in range(0, len(outcomes), per_record):
+        checker.take_columns(*zip(*outcomes[start : start + per_record], strict=True))  # type: ignore[arg-type]
+    return checker.judge(order)
+
+
 def changed(place: int, **fields: object) -> Callable[[list[Outcome]], list[Outcome]]:
     names = ("order_id", "product_id", "quantity", "reserved", "available")
 
@@ -74,6 +81,23 @@ def test_what_is_wrong_is_found(name: str, order: Order) -> None:
     assert not verdict.right
     assert kind in verdict.text()
     assert verdict.text().startswith("WRONG")
+
+
+@pytest.mark.parametrize("per_record", [1, 10, 500])
+@pytest.mark.parametrize("order", list(Order))
+@pytest.mark.parametrize("name", list(WRONG))
+def test_what_is_wrong_in_a_column_is_found_as_it_is_one_by_one(name: str, order: Order, per_record: int) -> None:
+    outcomes = WRONG[name][0](fold(WORK))
+    found, expected = judged_in_columns(outcomes, order, per_record), judged(outcomes, order)
+    assert (found.problems, found.answered, found.reserved) == (expected.problems, expected.answered, expected.reserved)
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_columns_in_any_order_are_right(order: Order) -> None:
+    outcomes = list(reversed(fold(WORK)))
+    verdict = judged_in_columns(outcomes, order, 30)
+    assert verdict.right, verdict.text()
+    assert (verdict.answered, verdict.reserved) == (WORK.orders, sum(held for *_, held, _ in outcomes))
 
 
 def test_another_order_than_the_logs_is_right_only_where_any_order_is() -> None:
@@ -108,3 +132,9 @@ def test_a_row_that_is_not_the_fold_of_its_outcomes_is_found() -> None:
     assert checker.judge(Order.LOG).right
     checker.take_stock("p0", last["p0"] + 1)
     assert "row that is not the fold" in checker.verdict.text()
+    in_columns = Checker(WORK)
+    in_columns.take_columns(*zip(*outcomes, strict=True))  # type: ignore[arg-type]
+    in_columns.take_stock("p0", last["p0"])
+    assert in_columns.verdict.right
+    in_columns.take_stock("p0", last["p0"] + 1)
+    assert "row that is not the fold" in in_columns.verdict.text()

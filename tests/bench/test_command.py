@@ -12,10 +12,10 @@ from bench import report
 from bench.__main__ import Session, main
 from bench.plan import chosen, parts
 
-OPTIONS = {"orders": 5_000, "partitions": 8, "rounds": 1, "data": "online-retail-sample.csv.xz"}
+OPTIONS = {"seconds": 2.0, "partitions": 8, "quick": False, "data": "online-retail-sample.csv.xz", "rounds": 1}
 ROUND = {
     **{"part": "bare_loop_1.uniform", "round": 1, "per_s": 5.0, "warm_per_s": 6.0, "cpu_s_per_100k": 1.0, "servers_cpu_s_per_100k": 1.0},
-    **{"peak_mb": 9.0, "right": True, "verdict": "right"},
+    **{"peak_mb": 9.0, "orders": 7_000, "right": True, "verdict": "right"},
 }
 
 
@@ -35,7 +35,9 @@ def test_the_list_names_every_part() -> None:
     assert said.split() == [part.name for part in parts()]
 
 
-@pytest.mark.parametrize("wrong", [("--only", "nothing"), ("--rounds", "0"), ("--orders", "10"), ("--partitions", "0"), ("--data", "nowhere.csv")])
+@pytest.mark.parametrize(
+    "wrong", [("--only", "nothing"), ("--rounds", "0"), ("--seconds", "0"), ("--minutes", "0"), ("--partitions", "0"), ("--data", "nowhere.csv")]
+)
 def test_what_cannot_be_used_is_refused(wrong: tuple[str, str]) -> None:
     code, _, errors = call(*wrong)
     assert code == 2
@@ -45,17 +47,17 @@ def test_what_cannot_be_used_is_refused(wrong: tuple[str, str]) -> None:
 def test_a_call_that_finds_everything_measured_starts_nothing(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     report.write(path, report.document({**report_machine(), "cpu": "then"}, OPTIONS, [ROUND]))
-    code, said, _ = resumed(path, "--orders", "5000", "--json")
+    code, said, _ = resumed(path, "--seconds", "2", "--json")
     assert code == 0
     assert json.loads(said)["rounds"] == [ROUND]
-    code, said, _ = resumed(path, "--orders", "5000")
-    assert "| bare confluent-kafka loop, exactly once, 1 process | 5 | 6 |" in said
+    code, said, _ = resumed(path, "--seconds", "2")
+    assert "| bare confluent-kafka loop, exactly once, 1 process | 7,000 | 5 | 6 |" in said
 
 
 def test_rounds_of_other_work_are_not_mixed_in(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     report.write(path, report.document(report_machine(), OPTIONS, [ROUND]))
-    code, _, errors = resumed(path, "--orders", "6000")
+    code, _, errors = resumed(path, "--seconds", "3")
     assert code == 2
     assert "other work" in errors
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from bench import report
-from bench.contenders import CONTENDERS
+from bench.contenders import CONTENDERS, MOST_COLUMNS, MOST_SINGLE
 from bench.others import command
-from bench.plan import OTHERS, chosen, orders_of, parts, schedule
-from bench.stats import FIGURES, MEMORY, ROCKSDB, SINGLE, SKEWED
+from bench.plan import OTHERS, chosen, orders_of, parts, schedule, seconds_of
+from bench.stats import DECIDE, DECIDE_ALONE, FIGURES, MEMORY, MILLION, ROCKSDB, SINGLE, SKEWED
 from bench.topics import Tally
 
 MACHINE = {"cpu": "a CPU", "cores": 2, "memory_gb": 16.0, "system": "Linux 6", "python": "3.11", "java": "17"}
-OPTIONS = {"orders": 100_000, "partitions": 8, "rounds": 2, "data": "sample.csv"}
+OPTIONS = {"seconds": 5.0, "partitions": 8, "quick": False, "rounds": 2, "data": "sample.csv"}
 
 
 def measured(part: str, number: int, per_s: float, **more: object) -> dict[str, object]:
-    numbers = {"per_s": per_s, "warm_per_s": per_s, "cpu_s_per_100k": 1.0, "servers_cpu_s_per_100k": 0.5, "peak_mb": 100.0}
+    numbers = {"per_s": per_s, "warm_per_s": per_s, "cpu_s_per_100k": 1.0, "servers_cpu_s_per_100k": 0.5, "peak_mb": 100.0, "orders": 500_000}
     return {"part": part, "round": number, **numbers, "right": True, "verdict": "right", **more}
 
 
@@ -40,8 +40,8 @@ def test_results_have_the_agreed_form() -> None:
 
 def test_the_table_names_what_failed_and_what_was_wrong() -> None:
     text = report.table(report.document(MACHINE, OPTIONS, ROUNDS), parts())
-    assert "| Holdfast, columns of 100, 1 process | 100,000 | 100,000 | 20% | 1.00 + 0.50 | 100 | right |" in text
-    assert "| - | - | - | - | - | WRONG: 1 x second outcome |" in text
+    assert "| Holdfast, columns of 100, 1 process | 500,000 | 100,000 | 100,000 | 20% | 1 + 0.5 | 100 | right |" in text
+    assert "| - | - | - | - | - | - | WRONG: 1 x second outcome |" in text
     assert "BuildError: no / network at all" in text
     assert "Kafka Streams" not in text  # was not tried
     assert "2 cores of a CPU" in text
@@ -109,11 +109,31 @@ def test_a_programs_name_chooses_all_its_mixes_and_an_unknown_name_is_told() -> 
         chosen(["bare_loop_1", "nothing"])
 
 
-def test_slow_programs_get_a_share_of_the_orders() -> None:
+def test_every_program_gets_the_orders_it_decides_in_about_that_time() -> None:
     by_name = {part.name: part for part in parts()}
-    assert orders_of(by_name["bare_loop_1.uniform"], 1_000_000) == 1_000_000
-    assert orders_of(by_name["faust_guide.uniform"], 1_000_000) == 10_000
-    assert orders_of(by_name["faust_guide.uniform"], 50_000) == 2_000
+    assert orders_of(by_name["bare_loop_2.uniform"], 5.0) == 500_000
+    assert orders_of(by_name["faust_guide.uniform"], 5.0) == 4_000
+    assert orders_of(by_name["faust_guide.uniform"], 0.1) == 2_000
+    assert orders_of(by_name["holdfast_columns_1.uniform"], 60.0) == MOST_COLUMNS
+    assert orders_of(by_name["holdfast_single_1.uniform"], 60.0) == MOST_SINGLE
+    assert orders_of(by_name["holdfast_columns_1.million"], 4.0) < orders_of(by_name["holdfast_columns_1.uniform"], 4.0)
+    assert orders_of(by_name["recovery"], 5.0) == 0
+
+
+def test_what_runs_once_runs_after_all_rounds_of_what_ratios_are_made_of() -> None:
+    planned = schedule(parts(), 3)
+    again = [(number, part.name) for number, part in planned if not part.once]
+    assert [number for number, _ in again] == sorted(number for number, _ in again)
+    assert planned[: len(again)] == [(number, part) for number, part in planned if not part.once]
+    assert {number for number, part in planned if part.once} == {1}
+    assert {*MEMORY, *ROCKSDB, *SINGLE, *SKEWED, DECIDE, DECIDE_ALONE, MILLION} <= {part.name for part in parts() if not part.once}
+
+
+def test_every_part_says_how_long_it_takes_and_as_long_as_it_took_before() -> None:
+    for part in parts():
+        assert 10 < seconds_of(part, 5.0, []) < 200, part.name
+        earlier = [{"part": part.name, "round": 1, "took": 44.5}, {"part": part.name, "round": 2, "took": 9.0, "error": "killed"}]
+        assert seconds_of(part, 5.0, earlier) == 44.5
 
 
 def test_the_latency_at_half_of_the_ceiling_needs_the_ceiling() -> None:
