@@ -57,6 +57,11 @@ _HEADERS_OF_STATUS: Final[Mapping[int, tuple[str, ...]]] = {
 _WORD: Final = re.compile(r"\W+")
 
 
+def text_of(routes: Iterable[Route]) -> str:
+    """Return the document as it is kept in docs/openapi.json."""
+    return msgspec.json.format(msgspec.json.encode(document_of(routes)), indent=2).decode() + "\n"
+
+
 def document_of(routes: Iterable[Route]) -> Document:
     """Return the OpenAPI 3.1 document of a table of routes."""
     listed = [route for route in routes if route.tag]

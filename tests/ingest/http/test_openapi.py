@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from ingest.gateway import ROUTES
 from ingest.http.errors import ProblemBody, ProblemType, json_body
 from ingest.http.html import page_of
-from ingest.http.openapi import document_of, problems_of
+from ingest.http.openapi import document_of, problems_of, text_of
 from ingest.http.pages import wants_page
 from ingest.http.routes import Route, up_to
 from ingest.http.seams import Scope
 
 DOCUMENT = document_of(ROUTES)
+KEPT = Path(__file__).parents[3] / "docs" / "openapi.json"
 OPERATIONS = {(method.upper(), path): said for path, methods in DOCUMENT["paths"].items() for method, said in methods.items()}
 
 
@@ -32,6 +34,10 @@ def references(part: Any) -> Iterator[str]:
     if isinstance(part, list):
         for each in part:
             yield from references(each)
+
+
+def test_the_kept_document_is_what_the_routes_say() -> None:
+    assert KEPT.read_text() == text_of(ROUTES), "run `holdfast gateway --openapi > docs/openapi.json`"
 
 
 def test_every_route_with_a_tag_is_there_under_a_name_of_its_own() -> None:
