@@ -33,6 +33,7 @@ PROGRAMS = {
     "mariadbd": Program(("mariadbd",), "mariadb-server"),
     "mariadb-install-db": Program(("mariadb-install-db", "mysql_install_db"), "mariadb-server"),
     "redis-server": Program(("redis-server",), "redis-server"),
+    "redis-check-aof": Program(("redis-check-aof",), "redis-tools"),
 }
 
 

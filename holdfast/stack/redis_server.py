@@ -1,5 +1,6 @@
 """Redis in a data folder of its own."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +39,14 @@ class RedisServer:
     def prepare(self) -> None:
         """Write the configuration."""
         packages.require("redis-server")
+        packages.require("redis-check-aof")
         folder = self.home.data("redis")
         folder.mkdir(mode=0o700, exist_ok=True)
         write_atomically(self._configuration, f'{SETTINGS}port {self.ports["redis"]}\ndir "{folder}"\n'.encode())
 
     def command(self) -> list[str]:
         """The server's command line."""
-        return [packages.require("redis-server"), str(self._configuration)]
+        return [sys.executable, "-m", "holdfast.stack.redis_start", str(self._configuration)]
 
     @property
     def _configuration(self) -> Path:

@@ -30,7 +30,7 @@ class ServerFactory(Protocol):
 
 SERVERS: dict[str, ServerFactory] = {"kafka": Kafka, "mariadb": Mariadb, "redis": RedisServer}
 SERVES = {"kafka": "kafka", "mariadb": "mysql", "redis": "redis"}
-PROGRAMS = {"kafka": ("java", "mvn"), "mariadb": ("mariadbd", "mariadb-install-db"), "redis": ("redis-server",)}
+PROGRAMS = {"kafka": ("java", "mvn"), "mariadb": ("mariadbd", "mariadb-install-db"), "redis": ("redis-server", "redis-check-aof")}
 
 
 def names(brokers: int) -> tuple[str, ...]:

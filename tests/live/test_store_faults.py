@@ -119,6 +119,31 @@ def test_somebody_elses_key_under_our_name_is_said(fresh_redis):
         write(store, VALUES)
 
 
+def test_redis_starts_on_a_file_with_a_hole_in_it(tmp_path):
+    """A disk that is full takes part of a write; what follows when there is room again would keep Redis from ever starting."""
+    with own_redis(tmp_path) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.mset({"before": 1, "sink:position": 1})
+            server.kill()
+        (file,) = tmp_path.rglob("*.incr.aof")
+        whole = file.read_bytes()
+        file.write_bytes(whole + bytes(32) + whole)
+        server.start()
+        with redis.Redis.from_url(server.url) as client:
+            assert client.mget("before", "sink:position") == [b"1", b"1"]
+        assert [each.read_bytes() for each in tmp_path.rglob("appendonlydir.spoiled/*.incr.aof")] == [whole + bytes(32) + whole]
+
+
+def test_redis_starts_empty_where_its_file_cannot_be_read(tmp_path):
+    with own_redis(tmp_path) as server:
+        server.kill()
+        (file,) = tmp_path.rglob("*.base.rdb")
+        file.write_bytes(b"not one of Redis")
+        server.start()
+        with redis.Redis.from_url(server.url) as client:
+            assert client.dbsize() == 0
+
+
 def test_a_row_without_a_version_is_written_again(fresh_redis):
     store = RedisStore(fresh_redis)
     store.open([P0])

@@ -25,7 +25,7 @@ PLACES: Final = ("stock.taken", "orders.taken", "payments.taken", "stock.decided
 
 
 def stall(seconds: float) -> Callable[[Site, Random], Heal]:
-    """Kill a worker; at one of the first batches its successor's event loop turns no more for so long."""
+    """Tell a worker to end; at one of the first batches its successor's event loop turns no more for so long."""
 
     def strike(site: Site, random: Random) -> Heal:
         entry = f"{random.choice(PLACES)}=stop:{seconds:.0f}@{random.randint(1, 4)}"
