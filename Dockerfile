@@ -15,7 +15,7 @@ COPY ingest ingest
 COPY streams streams
 COPY sinks sinks
 COPY holdfast holdfast
-RUN /opt/holdfast/bin/pip install --no-cache-dir -c constraints.txt .
+RUN /opt/holdfast/bin/pip install --no-cache-dir -c constraints.txt '.[traces]'
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 holdfast && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent holdfast

@@ -24,6 +24,7 @@ from ingest.http.routes import Route, RouteTable
 from ingest.http.seams import Caller, Limit, Reads, Scope
 from ingest.http.shared_buckets import SharedBuckets
 from ingest.http.shedding import shed
+from ingest.http.spans import RequestSpans
 from ingest.http.throttle import SharedThrottle, check_admitted
 from ingest.id_blocks import IdBlocks
 from ingest.log_writer import LogWriter
@@ -66,7 +67,8 @@ class Gateway:
         self.movements = Follower(kafka, lambda: self._writer.where(STOCK_DECISIONS), pick_movements, loop)
         self.history = OrderHistory(kafka, lambda: self._writer.where(ORDER_OUTCOMES), settings.gateway_events_history)
         self.events = events.Streams(settings.gateway_events_streams)
-        self.reads: Reads = stores_of(settings)
+        reads = stores_of(settings)
+        self.reads: Reads = reads
         self.owners = Owners(self.reads.placed)
         self.authorize = keys_of(settings)
         self.throttle = throttle_of(settings)
@@ -74,10 +76,11 @@ class Gateway:
         self.table = RouteTable((*(ROUTES if settings.metrics_are_open else map(_closed_metrics, ROUTES)), *more))
         self.documentation = pages.Documentation(self.table.routes)
         self.access = AccessLog(settings.gateway_access_log, loop)
-        self.figures = _figures(self.log, self.access)
+        self.figures = _figures(self.log, self.access, reads)
         self.figures.gauges["holdfast_gateway_limits_shared", "1 while the limits of keys and users are shared through Redis."] = lambda: self.throttle.shares
         self.registry = registry_of(self.figures)
         self.stopping = asyncio.Event()
+        self.spans: RequestSpans | None = None
 
     async def open(self) -> None:
         """Open what needs the event loop to be running; raises IngestError."""
@@ -170,6 +173,8 @@ class Gateway:
         seconds = time.perf_counter() - began
         self.figures.in_hand -= 1
         self.figures.count(name, status, seconds)
+        if self.spans is not None:
+            self.spans.end(request, name, status, error)
         caller = request.caller
         line = Line(
             time.time(), request.method, request.path, status, seconds * 1000, request.trace.trace_id, request.client, caller.key_id, caller.user or "", error
@@ -200,11 +205,14 @@ def _closed_metrics(route: Route) -> Route:
     return replace(route, scopes=(Scope.ADMIN,)) if route.path == "/metrics" else route
 
 
-def _figures(order_log: OrderLog, access: AccessLog) -> Figures:
+def _figures(order_log: OrderLog, access: AccessLog, reads: StoreReads) -> Figures:
     figures = Figures()
     figures.counters["holdfast_gateway_lines_sent", "Order lines sent to the log."] = lambda: order_log.lines_sent
     figures.counters["holdfast_gateway_records_sent", "Records sent to the log."] = lambda: order_log.records_sent
     figures.counters["holdfast_gateway_access_lines_lost", "Lines of the access log that could not be written."] = lambda: access.lost
     figures.gauges["holdfast_gateway_unacknowledged_bytes", "Bytes sent and not yet acknowledged."] = lambda: order_log.unacknowledged_bytes
     figures.gauges["holdfast_gateway_oldest_unacknowledged_seconds", "Age of the oldest of them."] = order_log.oldest_s
+    figures.counters_by["holdfast_gateway_cache_hits", "Looks into Redis that found what was asked for.", "kind"] = reads.cache_hits
+    figures.counters_by["holdfast_gateway_cache_misses", "Looks into Redis that did not: MySQL is asked.", "kind"] = reads.cache_misses
+    figures.gauges["holdfast_gateway_cache_away", "1 while Redis does not answer and every read comes from MySQL."] = reads.cache_is_away
     return figures

@@ -16,6 +16,7 @@ from schemas.topics import DEAD_LETTERS
 from sinks.config import Settings
 from sinks.errors import NotNowError
 from sinks.rows import Record, UnstorableError
+from telemetry import figures
 
 log = structlog.get_logger()
 
@@ -62,6 +63,7 @@ class DeadLetters:
         if not unstorable:
             return
         for record, error in unstorable:
+            figures.DEAD_LETTERS.labels(self._stage, error.reason).inc()
             log.warning("record given up", topic=record.topic, partition=record.partition, offset=record.offset, reason=error.reason, detail=error.detail)
         values = [codec.encode("DeadLetter", dead_letter(self._stage, record, error, now_ms)) for record, error in unstorable]
         self._produce([(record.topic.encode(), value) for (record, _), value in zip(unstorable, values, strict=True)])

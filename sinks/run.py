@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -23,6 +24,7 @@ from sinks.rows import Partition
 from sinks.source import Source
 from sinks.store import Store
 from sinks.worker import Worker, by_topic
+from telemetry import traces
 
 log = structlog.get_logger()
 
@@ -44,7 +46,7 @@ def run(sink: str, **known: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with RunFile(configured.run_dir, figures_at()) as run_file:
+    with RunFile(configured.run_dir, figures_at(f"sink-{sink}")) as run_file, closing_spans():
         try:
             Worker(configured, Source(configured, sink), store, DeadLetters(configured, sink), run_file.write).run(stop)
         except SinkError:
@@ -54,12 +56,22 @@ def run(sink: str, **known: str) -> None:
             raise SystemExit(EXIT_BUG) from None
 
 
-def figures_at() -> str | None:
-    """Answer GET /metrics where the environment wants it; raises SinkError for a port that cannot be had."""
+def figures_at(service: str) -> str | None:
+    """Answer GET /metrics, and send spans, where the environment wants it; raises SinkError for what cannot be had."""
     try:
+        traces.start(f"holdfast-{service}")
         return telemetry.serve()
     except telemetry.TelemetryError as error:
         raise SinkError(str(error)) from error
+
+
+@contextmanager
+def closing_spans() -> Iterator[None]:
+    """Send the last spans at the end."""
+    try:
+        yield
+    finally:
+        traces.stop()
 
 
 def arm_failpoints() -> None:

@@ -16,7 +16,8 @@ from schemas.secure import kafka_settings
 from sinks.config import Settings
 from sinks.errors import NotNowError, SinkError
 from sinks.rows import INPUTS, Partition, Record
-from telemetry import figures
+from telemetry import figures, traces
+from telemetry.context import Causes
 
 log = structlog.get_logger()
 
@@ -35,6 +36,8 @@ class Polled:
 
     records: list[Record] = field(default_factory=list)
     ends: dict[Partition, int] = field(default_factory=dict)
+    causes: Causes | None = None
+    """What the records come from, while spans are on."""
 
     def __bool__(self) -> bool:
         return bool(self.records or self.ends)
@@ -119,6 +122,8 @@ class Source:
         polled = Polled()
         for message in messages:
             self._sort(message, polled)
+        if traces.current() is not None:
+            polled.causes = traces.causes_of(message.headers() for message in messages if message.error() is None)
         return polled
 
     def _look_for_generations(self) -> None:

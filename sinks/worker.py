@@ -15,10 +15,10 @@ from sinks.alarms import Alarm
 from sinks.config import Settings
 from sinks.dead_letters import DeadLetters
 from sinks.errors import NotNowError, PositionMovedError
-from sinks.rows import Partition, Record
-from sinks.source import Source
+from sinks.rows import Partition
+from sinks.source import Polled, Source
 from sinks.store import Store
-from telemetry import figures
+from telemetry import figures, traces
 
 log = structlog.get_logger()
 
@@ -118,13 +118,14 @@ class Worker:
         self._ends.update(polled.ends)
         if polled.records:
             self._reach("polled")
-            self._write(polled.records)
+            self._write(polled)
         elif not polled:
             self._idle()
 
-    def _write(self, records: list[Record]) -> None:
-        for some in batch.chunks(records, self._settings.sink_batch_bytes):
-            self._keep(batch.fold(some))
+    def _write(self, polled: Polled) -> None:
+        with traces.batch(f"sink {self._store.name} batch", polled.causes, {**traces.counted(len(polled.records)), "holdfast.store": self._store.name}):
+            for some in batch.chunks(polled.records, self._settings.sink_batch_bytes):
+                self._keep(batch.fold(some))
 
     def _keep(self, folded: batch.Batch) -> None:
         """Write one batch with its positions; only then do we stand behind it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
@@ -24,6 +24,8 @@ class Figures:
         self.counters: dict[tuple[str, str], Callable[[], float]] = {}
         """(name, help) of further counters -> what says their value."""
         self.gauges: dict[tuple[str, str], Callable[[], float]] = {}
+        self.counters_by: dict[tuple[str, str, str], Callable[[], Mapping[str, float]]] = {}
+        """(name, help, label) of counters with a label -> what says their values, by the label's."""
 
     def count(self, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
@@ -47,6 +49,11 @@ class Figures:
         yield GaugeMetricFamily("holdfast_gateway_requests_in_hand", "Requests being worked on.", self.in_hand)
         for (name, text), value in self.counters.items():
             yield CounterMetricFamily(name, text, value())
+        for (name, text, label), values in self.counters_by.items():
+            family = CounterMetricFamily(name, text, labels=(label,))
+            for said, counted in values().items():
+                family.add_metric((said,), counted)
+            yield family
         for (name, text), value in self.gauges.items():
             yield GaugeMetricFamily(name, text, value())
 

@@ -11,7 +11,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from ingest.http.errors import Problem, ProblemType
 from ingest.http.messages import Answer, Request, Response, Streamed
-from ingest.http.trace import HEADER, trace_of
+from ingest.http.trace import HEADER, Trace, trace_of
 
 Answerer: TypeAlias = Callable[[Request], Awaitable[Answer]]
 _BODILESS: Final = frozenset({204, 304})
@@ -101,8 +101,9 @@ class Body:
 class RsgiApp:
     """What Granian calls for each request."""
 
-    def __init__(self, answer: Answerer, max_body: int, body_timeout_s: float) -> None:
+    def __init__(self, answer: Answerer, max_body: int, body_timeout_s: float, trace: Callable[[str | None], Trace] = trace_of) -> None:
         self._answer = answer
+        self._trace_of = trace
         self._max_body = max_body
         self._slow = SlowBodies(body_timeout_s)
         self.watching = asyncio.ensure_future(self._slow.watch())
@@ -111,7 +112,7 @@ class RsgiApp:
         """Answer one request."""
         headers = scope.headers
         incoming = Body(protocol, headers.get("content-length"), self._max_body, self._slow)
-        trace = trace_of(headers.get(HEADER))
+        trace = self._trace_of(headers.get(HEADER))
         answer = await self._answer(Request(scope.method, scope.path, scope.query_string, headers, scope.client, incoming, trace))
         if isinstance(answer, Response):
             body = b"" if scope.method == "HEAD" or answer.status in _BODILESS else answer.body

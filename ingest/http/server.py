@@ -26,6 +26,9 @@ from ingest.gateway import Gateway
 from ingest.http.config import GatewaySettings
 from ingest.http.routes import Route
 from ingest.http.rsgi import RsgiApp
+from ingest.http.spans import RequestSpans
+from ingest.http.trace import trace_of
+from telemetry import TelemetryError, traces
 
 BACKLOG = 2_048
 CONNECTIONS = 65_536
@@ -41,15 +44,23 @@ def run(settings: GatewaySettings, more: Sequence[Route] = ()) -> None:
         failpoints.arm_from_environment()
     except failpoints.FailpointsError as error:
         raise ConfigError(str(error)) from error
-    uvloop.run(_serve(settings, more))
+    try:
+        tracing = traces.start("holdfast-gateway")
+    except TelemetryError as error:
+        raise ConfigError(str(error)) from error
+    try:
+        uvloop.run(_serve(settings, more, RequestSpans(tracing) if tracing else None))
+    finally:
+        traces.stop()
 
 
-async def _serve(settings: GatewaySettings, more: Sequence[Route]) -> None:
+async def _serve(settings: GatewaySettings, more: Sequence[Route], spans: RequestSpans | None) -> None:
     loop = asyncio.get_running_loop()
     gateway = Gateway(settings, loop, more)
     await gateway.open()
     _collect_seldom()
-    app = RsgiApp(gateway.answer, settings.gateway_max_body, settings.gateway_body_timeout)
+    gateway.spans = spans
+    app = RsgiApp(gateway.answer, settings.gateway_max_body, settings.gateway_body_timeout, spans.trace_of if spans else trace_of)
     server = granian(settings, app)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stopping.set)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Final, NamedTuple
 
-HEADER: Final = "traceparent"
-_FORM: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
+from telemetry.context import FORM, PARENT
+
+HEADER: Final = PARENT
 _BLOCK: Final = 1_024
 
 
@@ -41,7 +41,7 @@ def trace_of(header: str | None) -> Trace:
     drawn = _draw()
     if header is None:
         return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
-    sent = _FORM.fullmatch(header)
-    if sent is None or (sent[3] and header.startswith("00")):
+    sent = FORM.fullmatch(header)
+    if sent is None or (sent[4] and header.startswith("00")):
         return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
-    return Trace(sent[1], f"00-{sent[1]}-{drawn[32:]}-{sent[2]}")
+    return Trace(sent[1], f"00-{sent[1]}-{drawn[32:]}-{sent[3]}")

@@ -39,6 +39,8 @@ class CacheAside(Generic[K]):
         self._wait_s = wait_s
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reads")
         self._misses: Gather[K, Fields] = Gather(self._fetch, THREADS, MOST_KEYS)
+        self.hits = self.missed = 0
+        """Looks into the cache that found what was asked for, or not; while a version is waited for, each look counts."""
 
     async def read(self, name: K, min_version: int, suits: Callable[[Fields], bool] = lambda _: True) -> Fields | None:
         """Return the fields, None where neither store has what `suits`; raises Problem UNAVAILABLE, or NOT_YET for a version that does not come in time."""
@@ -64,7 +66,9 @@ class CacheAside(Generic[K]):
     async def _look(self, name: K, min_version: int, suits: Callable[[Fields], bool], *, in_database: bool) -> Fields | None:
         held = await self._rows.get(name)
         if held is not None and held["version"] >= min_version:
+            self.hits += 1
             return held if suits(held) else None
+        self.missed += 1
         if not in_database:
             return None
         try:

@@ -44,6 +44,18 @@ class StoreReads:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pages")
         self._pages: Gather[PageAsked, Page] = Gather(self._fetch_pages, THREADS, 1)
 
+    def cache_hits(self) -> Mapping[str, float]:
+        """Return how many looks into the cache found what was asked for, by kind of thing."""
+        return {"order": self._orders.hits, "product": self._products.hits}
+
+    def cache_misses(self) -> Mapping[str, float]:
+        """Return how many looks into the cache did not."""
+        return {"order": self._orders.missed, "product": self._products.missed}
+
+    def cache_is_away(self) -> bool:
+        """Whether the cache did not answer when it was asked last: for now nobody asks it."""
+        return self._cache is not None and not self._cache.answers
+
     async def order(self, order_id: int, min_version: int = 0, user: str | None = None) -> Mapping[str, Any] | None:
         """See Reads."""
         suits: Callable[[Fields], bool] = lambda fields: user is None or fields["user_id"] == user  # noqa: E731

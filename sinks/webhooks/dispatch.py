@@ -20,7 +20,7 @@ from sinks.webhooks.config import WebhookSettings
 from sinks.webhooks.notices import Endpoint, Notice, delay_s, headers_of
 from sinks.webhooks.tables import Kept, Tables
 from sinks.worker import back_off
-from telemetry import figures
+from telemetry import figures, traces
 
 log = structlog.get_logger()
 
@@ -99,7 +99,9 @@ class Dispatcher:
                 await asyncio.sleep(back_off(failures, error.delay_s, random.random()))  # noqa: S311
 
     async def _try(self, session: aiohttp.ClientSession, endpoint: Endpoint, notice: Notice) -> Kept:
-        taken, error, wanted_s = await send(session, endpoint, notice, self._settings.webhooks_allow_private)
+        about: dict[str, str | int] = {"holdfast.order_id": notice.order_id, "holdfast.event": notice.event, "holdfast.endpoint_id": endpoint.endpoint_id}
+        with traces.call("webhook", traces.recalled(f"{notice.endpoint_id} {notice.notice_id}"), about):
+            taken, error, wanted_s = await send(session, endpoint, notice, self._settings.webhooks_allow_private)
         figures.NOTICES.labels("yes" if taken else "no").inc()
         if taken:
             return Kept(notice, "delivered")
@@ -121,7 +123,7 @@ class Dispatcher:
 
 async def send(session: aiohttp.ClientSession, endpoint: Endpoint, notice: Notice, allow_private: bool) -> tuple[bool, str, float]:
     """Send a notice once: whether it was taken (2xx), else why not, and how many seconds the endpoint asks for. A redirect is a no: it may lead anywhere."""
-    headers = headers_of(notice, endpoint.secret, int(time.time()))
+    headers = headers_of(notice, endpoint.secret, int(time.time())) | traces.outgoing()
     try:
         # An address needs no look-up, so the resolver never sees it.
         if not allow_private and is_private_host(URL(endpoint.url).host or ""):

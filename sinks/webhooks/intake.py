@@ -21,6 +21,7 @@ from sinks.webhooks.config import WebhookSettings
 from sinks.webhooks.notices import Endpoint, Notice, notice_of, wants
 from sinks.webhooks.tables import Tables
 from sinks.worker import back_off
+from telemetry import traces
 
 log = structlog.get_logger()
 
@@ -103,7 +104,10 @@ class Intake:
         # Asked for each batch: an endpoint that was added before a record was written hears of it.
         endpoints = self._tables.endpoints()
         if notices := list(notices_of(messages, endpoints)):
-            self._tables.add_notices(notices)
+            causes = traces.causes_of(message.headers() for message in messages) if traces.current() is not None else None
+            with traces.batch("webhooks batch", causes, traces.counted(len(messages))):
+                traces.remember(f"{notice.endpoint_id} {notice.notice_id}" for notice in notices)
+                self._tables.add_notices(notices)
             self._heard()
 
     def _on_assign(self, _consumer: Consumer, partitions: Iterable[TopicPartition]) -> None:

@@ -21,7 +21,7 @@ from streams.payments import Heard, key_of
 from streams.payments.breaker import Breaker, State
 from streams.payments.contract import NoAnswer
 from streams.runtime.exits import BUG, end_process
-from telemetry import figures
+from telemetry import figures, traces
 
 log = structlog.get_logger("holdfast.payments")
 FIRST_DELAY: Final = 0.2
@@ -46,15 +46,16 @@ def delay_after(asked: int, retry_after: float, chance: float) -> float:
 
 
 class Asking:
-    """One request under way. `sent`: how often it may have reached the provider."""
+    """One request under way. `sent`: how often it may have reached the provider. `under`: the span of the batch that it follows from."""
 
-    __slots__ = ("asked", "desk", "request", "sent")
+    __slots__ = ("asked", "desk", "request", "sent", "under")
 
     def __init__(self, desk: AskerDesk, request: Request, *, recovered: bool) -> None:
         self.desk = desk
         self.request = request
         self.asked = 0
         self.sent = int(recovered)
+        self.under = traces.here()
 
 
 class AskerDesk:
@@ -62,7 +63,7 @@ class AskerDesk:
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
-        self._heard: deque[Heard] = deque()
+        self._heard: deque[tuple[Heard, traces.Span | None]] = deque()
         self._left = 0
         self.is_closed = False
 
@@ -71,8 +72,8 @@ class AskerDesk:
         if pending:
             self._asker.take([Asking(self, each.request, recovered=recovered) for each in pending])
 
-    def put(self, heard: Heard) -> None:
-        self._heard.append(heard)
+    def put(self, heard: Heard, said_in: traces.Span | None = None) -> None:
+        self._heard.append((heard, said_in))
 
     def is_due(self, now: int) -> bool:  # noqa: ARG002 - answers come when they come
         return bool(self._heard)
@@ -80,7 +81,9 @@ class AskerDesk:
     def collect(self, now: int) -> list[Heard]:  # noqa: ARG002 - answers come when they come
         found = [self._heard.popleft() for _ in range(len(self._heard))]
         self._left -= len(found)
-        return found
+        for _, said_in in found:
+            traces.came_from(said_in)
+        return [heard for heard, _ in found]
 
     def is_asking(self) -> bool:
         return self._left > 0
@@ -145,14 +148,15 @@ class Asker:
                 await self._ask(contact, asking)
 
     async def _ask(self, contact: Contact, asking: Asking) -> None:
-        said = await contact.ask(asking.request)
+        with traces.call("payment", asking.under, {"holdfast.order_id": asking.request.order_id}) as span:
+            said = await contact.ask(asking.request)
         asking.asked += 1
         if isinstance(said, NoAnswer):
             asking.sent += said.was_sent
             self._in_vain(asking, said)
         else:
             self._noting(self._breaker.answered)
-            asking.desk.put(Heard(asking.request, said, doubtful=asking.sent > 0))
+            asking.desk.put(Heard(asking.request, said, doubtful=asking.sent > 0), span)
 
     def _in_vain(self, asking: Asking, said: NoAnswer) -> None:
         key = key_of(asking.request)

@@ -13,6 +13,7 @@ from streams.domain.payment import Answer, Request
 from streams.payments import Desk, key_of
 from streams.payments.asker import Asker
 from streams.payments.contract import LARGEST_ANSWER, NoAnswer, body_of, path_of, read_answer
+from telemetry import traces
 
 CHUNK: Final = 16_384
 
@@ -59,7 +60,7 @@ class HttpContact:
 
     async def ask(self, request: Request) -> Answer | NoAnswer:
         """Ask once; never raises for what a provider or a network can do."""
-        headers = {"Idempotency-Key": key_of(request)}
+        headers = {"Idempotency-Key": key_of(request), **traces.outgoing()}
         try:
             async with self._session.post(self._base + path_of(request), json=body_of(request), headers=headers, allow_redirects=False) as response:
                 answer = read_answer(request, response.status, response.headers, await _body(response))

@@ -20,6 +20,7 @@ from streams.runtime.inspector import Inspector
 from streams.runtime.tasks import Tasks
 from streams.runtime.transactions import is_passing
 from streams.runtime.watchdog import Watchdog
+from telemetry import traces
 
 log = structlog.get_logger("holdfast.runtime")
 BEAT_SECONDS: Final = 1.0
@@ -70,6 +71,7 @@ def _follow_assignment(app: faust.App, tasks: Tasks) -> None:
     async def on_shutdown(app: Any, **_: Any) -> None:
         await tasks.close()
         await app.consumer.leave_group()
+        await asyncio.to_thread(traces.stop)
         _end_within(TIDY_SECONDS)
 
     app.on_partitions_revoked.connect(on_revoked, weak=False)
@@ -86,6 +88,7 @@ def _end_within(seconds: float) -> None:
 
 def _show_figures() -> str | None:
     try:
+        traces.start("holdfast-worker")
         return telemetry.serve()
     except telemetry.TelemetryError as error:
         end_process(MISCONFIGURED, str(error))

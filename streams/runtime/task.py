@@ -23,6 +23,7 @@ from streams.runtime.opening import Owned, Recovery
 from streams.runtime.positions import positions_of, positions_record
 from streams.runtime.records import BrokenRowError, Place, Record, Stage, StageKind, Write
 from streams.runtime.shared import Shared, TaskState
+from streams.runtime.spans import spans_of
 from streams.runtime.timing import Timing
 from streams.runtime.transactions import Ending, FencedError
 
@@ -55,6 +56,7 @@ class Task:
         self.silent = 0.0  # seconds for which the reader has not moved although the brokers have more, says the inspector
         self._forwarding = Forwarding(self.name, kind)
         self._timing = Timing(self.name, kind)
+        self._spans = spans_of(kind, shared.settings.topic_prefix)
 
     def _reach(self, step: str) -> None:
         failpoints.reach(f"{self.kind.name}.{step}")
@@ -178,7 +180,7 @@ class Task:
     def _start_reading(self, recorded: Mapping[str, tuple[int, int, str]]) -> None:
         if self._reader is not None:
             self._reader.close()
-        self._reader = Reader(self.settings, self.kind.inputs, self.place.partition, {})
+        self._reader = self._spans.reader(self.settings, self.kind.inputs, self.place.partition)
         self.position = opening.stand(self._owned, self._reader, recorded, self.topics)
 
     def _mend(self) -> bool:
@@ -241,7 +243,8 @@ class Task:
         self.state = TaskState.COMMITTING
         self._reach("taken")
         try:
-            self._decide(batch)
+            with self._spans.begin(batch):
+                self._decide(batch)
         except BrokenRowError as error:
             self._recovery.suspect(error)
             self._fault = error
@@ -264,10 +267,10 @@ class Task:
 
     def _produce(self, writes: list[Write]) -> None:
         assert self._producer is not None
-        half = len(writes) // 2
-        clients.produce_all(self._producer, writes[:half], self.settings.topic_prefix)
+        half, producer = len(writes) // 2, self._spans.producer(self._producer)
+        clients.produce_all(producer, writes[:half], self.settings.topic_prefix)
         self._reach("half-produced")
-        clients.produce_all(self._producer, writes[half:], self.settings.topic_prefix, self._shared.clock.delivered)
+        clients.produce_all(producer, writes[half:], self.settings.topic_prefix, self._shared.clock.delivered)
         self._reach("produced")
 
     def _position_write(self, end: Mapping[str, int]) -> Write:
@@ -284,8 +287,10 @@ class Task:
         if not self._reopen:
             self.position = batch.end
             self._timing.committed(batch)
-            self.stage.committed()
+            with self._spans.acting():
+                self.stage.committed()
             self._reach("moved")
+        self._spans.end("not committed" if self._reopen else "")
         self.progress_at = time.monotonic()
         batch.finish(committed=not self._reopen)
 

@@ -12,25 +12,13 @@ from schemas.outcomes import MAX_ACTOR_LENGTH, DeadLetterReason, OrderCommandKin
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS, Topic
 from streams.domain import order as saga
-from streams.domain.order import (
-    AskPayment,
-    Deadline,
-    Event,
-    GiveUp,
-    LineAnswer,
-    MoveStock,
-    Order,
-    OrderCommand,
-    PaymentAnswer,
-    Publish,
-    PublishImport,
-    RefuseCommand,
-)
+from streams.domain.order import AskPayment, Deadline, Event, GiveUp, LineAnswer, MoveStock, Order, OrderCommand, PaymentAnswer, Publish, RefuseCommand
 from streams.runtime.records import DecidesAlone, Place, Record, StageKind, Write
 from streams.stages import foreign
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
 from streams.stages.retention import Retention
 from streams.stages.rows import Rows, second_field
+from streams.stages.tally import Tally
 
 ANSWER: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at", "refusal")
 RESULT: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "result", "reason")
@@ -54,6 +42,7 @@ class OrdersStage(DecidesAlone):
         self.place = place
         self.timeout = timeout
         self.retention = Retention(retention)
+        self.tally = Tally()
         self.open: dict[int, int] = {}
         """Order ID -> deadline, of the undecided."""
         self.deadlines: list[tuple[int, int]] = []
@@ -91,6 +80,7 @@ class OrdersStage(DecidesAlone):
         if len(self.deadlines) > 2 * len(self.open) + SPARE_DEADLINES:
             self.deadlines = [(due, order_id) for order_id, due in self.open.items()]
             heapq.heapify(self.deadlines)
+        self.tally.count()
         self.rows.cool(HOT_ROWS, lambda order: _encode_row(saga.to_row(order)))
 
     def expire(self, now: int) -> list[Write]:
@@ -137,7 +127,7 @@ class _OrdersBatch:
             MoveStock: self._move_stock,
             AskPayment: self._ask_payment,
             Publish: self._say,
-            PublishImport: self._say_import,
+            saga.PublishImport: self._say_import,
             RefuseCommand: self._refuse,
         }
 
@@ -154,6 +144,7 @@ class _OrdersBatch:
     # -- events --------------------------------------------------------------------------------------------------------
 
     def _take_answers(self, record: Record, value: dict[str, Any]) -> None:
+        self.stage.tally.lines.update(value["refusal"])
         for index, answer in enumerate(map(LineAnswer._make, zip(*_answers_of(value), strict=True))):
             self.event(record, index, answer.order_id, answer)
 
@@ -261,15 +252,19 @@ class _OrdersBatch:
         else:
             self._publish(order_id, publish.change)
 
-    def _say_import(self, order_id: int, publish: PublishImport) -> None:
+    def _say_import(self, order_id: int, publish: saga.PublishImport) -> None:
         self._outcome(order_id, codec.encode("OrderOutcome", saga.outcome_of(publish.imported)))
 
     def _refuse(self, order_id: int, refuse: RefuseCommand) -> None:
+        self.stage.tally.refused[refuse.refusal.name] += 1
         value = codec.encode("OrderCommandRefused", saga.refused(refuse.command, refuse.refusal, self.now))
         self._outcome(order_id, value)
 
     def _publish(self, order_id: int, change: OutcomeChange) -> None:
-        self._outcome(order_id, _encode_outcome(saga.publish(self.stage.rows[order_id], change, self.now)))
+        outcome = saga.publish(self.stage.rows[order_id], change, self.now)
+        if change is OutcomeChange.DECIDED:
+            self.stage.tally.decided(outcome)
+        self._outcome(order_id, _encode_outcome(outcome))
 
     def _outcome(self, order_id: int, value: bytes) -> None:
         self.outcomes.append(Write(ORDER_OUTCOMES, self.place.partition, b"%d" % order_id, value))

@@ -10,6 +10,7 @@ from schemas import codec
 from schemas.outcomes import MAX_ITEMS, DeadLetterReason
 from schemas.topics import DEAD_LETTERS, Topic
 from streams.runtime.records import Record, Write
+from telemetry import figures
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Of a dead letter's value. A broker measures compressed batches, so a record of any size can reach a topic."""
@@ -62,6 +63,7 @@ class DeadLetters:
             **{"stage": self._stage, "topic": record.topic, "partition": record.partition, "offset": record.offset, "index": index},
             **{"reason": str(reason), "detail": detail[:MOST_DETAIL], "order_id": order_id, "key": record.key and record.key[:MOST_KEY_BYTES], "value": value},
         }
+        figures.DEAD_LETTERS.labels(self._stage, letter["reason"]).inc()
         self._letters.append((record.partition, record.topic.encode(), letter))
 
     def writes(self, now: int) -> Iterator[Write]:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "holdfast.yml"
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 TESTS = Path(__file__).parent / "rules_test.yml"
-GATEWAY = (ROOT / "ingest" / "http" / "metrics.py").read_text()
+GATEWAY = "".join((ROOT / "ingest" / file).read_text() for file in ("gateway.py", "http/metrics.py"))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,18 @@ def test_every_alert_fires_when_it_should_and_not_before(promtool: str, tmp_path
     assert named == set(re.findall(r"alertname: (\w+)", TESTS.read_text())), "each alert has a test"
 
 
-@pytest.mark.parametrize(("rule", "broken"), [("> 60", "> 600"), ("> 120", "> 1"), ("for: 1m", "for: 0s"), ("> 0.01", "> 0.5"), ("up{", "gone{")])
+@pytest.mark.parametrize(
+    ("rule", "broken"),
+    [
+        ("> 60", "> 600"),
+        ("> 120", "> 1"),
+        ("for: 1m", "for: 0s"),
+        ("> 0.01", "> 0.5"),
+        ("up{", "gone{"),
+        ("_open) > 0", "_open) > 1"),
+        ("[10m])) > 0.5", "[10m])) > 5"),
+    ],
+)
 def test_the_tests_notice_a_rule_that_is_wrong(promtool: str, tmp_path: Path, rule: str, broken: str) -> None:
     assert rule in RULES.read_text()
     assert run(promtool, tmp_path, RULES.read_text().replace(rule, broken)).returncode != 0

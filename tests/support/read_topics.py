@@ -19,6 +19,12 @@ def read_all(kafka: str, name: str, partitions: int = PARTITIONS) -> Iterator[tu
             yield partition, message.key(), decode(message.value())
 
 
+def headers_of(kafka: str, name: str, key: bytes, partitions: int = PARTITIONS) -> list[dict[str, Any]]:
+    """Return the headers of every record of a topic under a key, in order."""
+    found = [message for messages in _messages(kafka, name, partitions).values() for message in messages if message.key() == key]
+    return [dict(message.headers() or ()) for message in found]
+
+
 def _messages(kafka: str, name: str, partitions: int) -> dict[int, list[Message]]:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": "none", "enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 20})
     found: defaultdict[int, list[Message]] = defaultdict(list)

@@ -1,0 +1,44 @@
+"""The span of each request; only while spans are on (telemetry/traces.py)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from ingest.http.messages import Request
+from ingest.http.trace import Trace
+from telemetry.context import context_of
+from telemetry.traces import Span, Tracing
+
+SHOWN: Final = "/v1/"
+"""Looks at health, figures and pages make no spans: one that does not end is not sent."""
+
+
+class Traced(Trace):
+    """A trace with the span that goes on from the caller's."""
+
+    span: Span
+
+
+class RequestSpans:
+    """Begins and ends them."""
+
+    def __init__(self, tracing: Tracing) -> None:
+        self._tracing = tracing
+
+    def trace_of(self, header: str | None) -> Trace:
+        """Return the trace that a request's `traceparent` names, or a new one, with a span of this request."""
+        span = self._tracing.request(context_of(header))
+        trace = Traced(span.context.trace_id, str(span.context))
+        trace.span = span
+        return trace
+
+    def end(self, request: Request, route: str, status: int, error: str) -> None:
+        """The request is answered."""
+        trace = request.trace
+        if not isinstance(trace, Traced) or not request.path.startswith(SHOWN):
+            return
+        trace.span.named(route)
+        trace.span.say(http__request__method=request.method, http__route=route.partition(" ")[2], http__response__status_code=status, url__path=request.path)
+        # As OpenTelemetry has it, a caller's fault is no error of the server.
+        trace.span.end(error if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "")
