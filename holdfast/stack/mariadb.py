@@ -1,105 +1,31 @@
 """MariaDB in a data folder of its own."""
 
 import getpass
-import secrets
-import shutil
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 from holdfast.stack import packages
-from holdfast.stack.endpoints import MysqlAddress
-from holdfast.stack.errors import StackError
-from holdfast.stack.files import last_lines, write_atomically
-from holdfast.stack.home import Home
+from holdfast.stack.database import DATABASE, USER, DatabaseFiles
 
-USER = DATABASE = "holdfast"
-
-SETTINGS = """\
-[mariadbd]
-bind-address = 127.0.0.1
-skip-name-resolve
-character-set-server = utf8mb4
-local-infile = 1
-max-connections = 100
-max-allowed-packet = 64M
-# A commit that was answered is on the disk: the sinks move their position by it.
-innodb-flush-log-at-trx-commit = 1
-innodb-buffer-pool-size = 256M
-innodb-log-file-size = 256M
-innodb-flush-method = O_DIRECT
-innodb-read-io-threads = 2
-innodb-write-io-threads = 2
-skip-log-bin
-performance-schema = OFF
-default-time-zone = +00:00
-"""
+SETTINGS = {"innodb-log-file-size": "256M", "innodb-flush-method": "O_DIRECT"}
 
 
 @dataclass(frozen=True)
-class Mariadb:
+class Mariadb(DatabaseFiles):
     """The database server of a home. `ports` needs `mariadb`."""
 
-    home: Home
-    ports: dict[str, int]
-
-    def endpoint(self) -> str:
-        """The URL of the `holdfast` database, with its password."""
-        return MysqlAddress("127.0.0.1", self.ports["mariadb"], USER, self._password(), DATABASE).url()
+    name: ClassVar[str] = "mariadb"
 
     def prepare(self) -> None:
         """Write the configuration, make the data folder once."""
         packages.require("mariadbd")
-        folder = self.home.data("mariadb")
-        folder.mkdir(mode=0o700, exist_ok=True)
-        self._temporary.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(self._configuration, self._options().encode())
-        write_atomically(self._accounts, accounts_sql(self._password()).encode())
-        if not self._files.exists():
-            self._install()
+        self.write("mariadbd", SETTINGS, accounts_sql(self.password()))
+        options = ["--auth-root-authentication-method=socket", "--skip-test-db", f"--user={getpass.getuser()}"]
+        self.install([packages.require("mariadb-install-db"), "--no-defaults", f"--tmpdir={self.temporary}"], *options)
 
     def command(self) -> list[str]:
         """The server's command line."""
-        return [packages.require("mariadbd"), f"--defaults-file={self._configuration}", f"--init-file={self._accounts}"]
-
-    @property
-    def _files(self) -> Path:
-        return self.home.data("mariadb") / "files"
-
-    @property
-    def _temporary(self) -> Path:
-        # Not the machine's: a server that starts deletes every `#sql-temptable` there, those of a running one too.
-        return self.home.data("mariadb") / "tmp"
-
-    @property
-    def _configuration(self) -> Path:
-        return self.home.data("mariadb") / "server.cnf"
-
-    @property
-    def _accounts(self) -> Path:
-        return self.home.data("mariadb") / "accounts.sql"
-
-    def _password(self) -> str:
-        file = self.home.password_file
-        if not file.exists():
-            write_atomically(file, secrets.token_urlsafe(24).encode())
-        return file.read_text()
-
-    def _options(self) -> str:
-        # The socket is named relative to the data folder: a socket's full path may have 107 characters at most.
-        own = {"datadir": self._files, "port": self.ports["mariadb"], "socket": "server.sock", "user": getpass.getuser(), "tmpdir": self._temporary}
-        return SETTINGS + "".join(f"{name} = {value}\n" for name, value in own.items())
-
-    def _install(self) -> None:
-        log, partial = self.home.log("mariadb-install"), self._files.with_name("files.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        command = [packages.require("mariadb-install-db"), "--no-defaults", f"--datadir={partial}", f"--tmpdir={self._temporary}"]
-        options = ["--auth-root-authentication-method=socket", "--skip-test-db", f"--user={getpass.getuser()}"]
-        with log.open("w") as output:
-            done = subprocess.run([*command, *options], check=False, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            raise StackError(f"MariaDB's data folder could not be made ({log}):\n{last_lines(log)}")
-        partial.rename(self._files)
+        return [packages.require("mariadbd"), f"--defaults-file={self.configuration}", f"--init-file={self.accounts}"]
 
 
 def accounts_sql(password: str) -> str:

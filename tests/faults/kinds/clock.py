@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 
 from tests.faults.fault import Fault, Heal
 from tests.faults.site import Site
+from tests.support import versions
 
 HOUR_S: Final = 3600
 LASTS_S: Final = 15.0
@@ -60,23 +60,9 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 
 def earlier_tree(site: Site) -> Path:
-    """Return the folder of an earlier version, taken out of the history once; of today's where the history does not reach back."""
-    commits = _git("log", "--diff-filter=A", "--format=%H", "--", MARK).split()
-    if not commits:
-        return ROOT
-    folder = site.folder / f"version-{commits[-1][:8]}"
-    if not folder.exists():
-        archive, partial = folder.with_suffix(".tar"), folder.with_suffix(".partial")
-        _git("archive", "-o", str(archive), commits[-1])
-        with tarfile.open(archive) as tar:
-            tar.extractall(partial, filter="data")
-        partial.rename(folder)
-    return folder
-
-
-def _git(*words: str) -> str:
-    """Return what git says; nothing where it has no history to tell of."""
-    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False).stdout
+    """Return the folder of an earlier version; of today's where the history does not reach back."""
+    commit = versions.first_with(MARK)
+    return versions.tree_of(commit, site.folder) if commit else ROOT
 
 
 def roll(site: Site, random: Random) -> Heal:
