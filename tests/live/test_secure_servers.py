@@ -17,13 +17,13 @@ from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechani
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from holdfast.stack.endpoints import MysqlAddress
-from holdfast.stack.errors import NotHealthyError
+from holdfast.stack.errors import MissingProgramError, NotHealthyError
 from holdfast.stack.health import check_kafka, check_mysql, check_redis
 from holdfast.stack.kafka import Kafka
 from holdfast.stack.ports import free_port
 from holdfast.stack.redis_server import RedisServer
 from tests.support.pipeline import Load, Pipeline, running
-from tests.support.servers import OwnServer, home_in, own_mariadb
+from tests.support.servers import OwnServer, home_in, own_mariadb, own_mysql
 from tests.support.stack import unique_name
 
 pytestmark = [pytest.mark.live, pytest.mark.long]
@@ -150,12 +150,13 @@ def test_a_wrong_password_is_refused_by_name_and_not_repeated(broker: SecureKafk
     assert "Kafka at" in done.stderr
 
 
+@pytest.mark.parametrize("database", ["mariadb", "mysql"])
 def test_a_server_of_another_authority_is_not_believed(
-    broker: SecureKafka, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: str, broker: SecureKafka, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "others").mkdir()
     others = Certificates.made(tmp_path / "others")["ca.pem"]
-    with secure_mariadb(certificates, tmp_path) as url:
+    with secure_database(database, certificates, tmp_path) as url:
         monkeypatch.setenv("HOLDFAST_MYSQL_TLS_CA", others)
         with pytest.raises(NotHealthyError, match="certificate verify failed"):
             check_mysql(url)
@@ -168,25 +169,28 @@ def test_a_server_of_another_authority_is_not_believed(
 
 
 @contextmanager
-def secure_mariadb(certificates: Certificates, folder: Path) -> Iterator[str]:
-    """A MariaDB that takes connections over TLS alone; only while it starts does this process know its authority."""
-    files = [f"--ssl-{option}={certificates[name]}" for option, name in (("cert", "server.crt"), ("key", "server.key"), ("ca", "ca.pem"))]
-    with own_mariadb(folder) as server, pytest.MonkeyPatch.context() as patch:
-        server.kill()
-        patch.setenv("HOLDFAST_MYSQL_TLS_CA", certificates["ca.pem"])
-        server.start(*files, "--require-secure-transport=ON")
-        patch.undo()
-        yield server.url
+def secure_database(name: str, certificates: Certificates, folder: Path) -> Iterator[str]:
+    """A MariaDB or MySQL that takes connections over TLS alone; only while it starts does this process know its authority."""
+    files = [f"--ssl-{option}={certificates[file]}" for option, file in (("cert", "server.crt"), ("key", "server.key"), ("ca", "ca.pem"))]
+    try:
+        with {"mariadb": own_mariadb, "mysql": own_mysql}[name](folder) as server, pytest.MonkeyPatch.context() as patch:
+            server.kill()
+            patch.setenv("HOLDFAST_MYSQL_TLS_CA", certificates["ca.pem"])
+            server.start(*files, "--require-secure-transport=ON")
+            patch.undo()
+            yield server.url
+    except MissingProgramError as error:
+        pytest.skip(f"no {name} here: {error}")
 
 
-@pytest.mark.parametrize("door", ["login", "certified"])
-def test_an_order_passes_through_secured_servers(door: str, broker: SecureKafka, certificates: Certificates, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("door", "database"), [("login", "mariadb"), ("certified", "mariadb"), ("login", "mysql")])
+def test_an_order_passes_through_secured_servers(door: str, database: str, broker: SecureKafka, certificates: Certificates, tmp_path: Path) -> None:
     redis_ports = {"redis": free_port(), "tls": free_port()}
     redis = OwnServer(SecureRedis(home_in(tmp_path), redis_ports, certificates), check_redis, tmp_path / "redis.log")
     prefix = unique_name("secure")
     try:
         redis.start()
-        with secure_mariadb(certificates, tmp_path / "mariadb") as mysql:
+        with secure_database(database, certificates, tmp_path / database) as mysql:
             security = {**(login if door == "login" else certified)(certificates), "HOLDFAST_MYSQL_TLS_CA": certificates["ca.pem"]}
             # The tests' own clients come through the door that is open to this machine alone.
             with running(Pipeline(broker.endpoint(), prefix, tmp_path, mysql, redis.url, {**security, "HOLDFAST_KAFKA": broker.door(door)})) as pipeline:
