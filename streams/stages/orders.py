@@ -144,7 +144,7 @@ class _OrdersBatch:
     # -- events --------------------------------------------------------------------------------------------------------
 
     def _take_answers(self, record: Record, value: dict[str, Any]) -> None:
-        self.stage.tally.lines.update(value["refusal"])
+        self.stage.tally.answered(value["refusal"])
         for index, answer in enumerate(map(LineAnswer._make, zip(*_answers_of(value), strict=True))):
             self.event(record, index, answer.order_id, answer)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,8 +20,15 @@ class Tally:
 
     def __init__(self) -> None:
         self.lines: Counter[int] = Counter()
-        self.decisions: Counter[tuple[str, str]] = Counter()
+        self.decisions: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.refused: Counter[str] = Counter()
+
+    def answered(self, refusals: bytes) -> None:
+        """Answers to lines, each a refusal's number. Most are 0: held."""
+        held = refusals.count(0)
+        self.lines[0] += held
+        if held < len(refusals):
+            self.lines.update(filter(None, refusals))
 
     def decided(self, outcome: Mapping[str, Any]) -> None:
         """An order's first outcome: its decision."""

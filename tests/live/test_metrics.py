@@ -63,6 +63,9 @@ def test_every_process_says_what_it_does(pipeline: Pipeline) -> None:
     for figure in ("holdfast_transaction_seconds_count", "holdfast_batch_decide_seconds_count", "holdfast_stage_records_total"):
         assert all(found[figure].values()), figure
     assert sum(value for labels, value in found["holdfast_transactions_total"].items() if dict(labels)["ending"] == "committed") > 0
+    decided = {dict(labels)["status"]: value for labels, value in found["holdfast_orders_decided_total"].items()}
+    assert decided["CONFIRMED"] > 0
+    assert sum(found["holdfast_lines_answered_total"].values()) >= 50
     for sink in (mysql, redis):
         until(lambda sink=sink: sum(figures_of(pipeline, sink)["holdfast_sink_rows_total"].values()) >= 90, 30, "rows are counted", sink)
         said = figures_of(pipeline, sink)
