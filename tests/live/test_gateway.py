@@ -294,7 +294,10 @@ def test_answers_come_while_the_rest_is_still_to_be_sent(gateway: GatewayProcess
 
 def test_figures_are_kept(gateway: GatewayProcess) -> None:
     gateway.post("/v1/orders", GOOD)
+    gateway.get("/v1/products/never-seen")
     text = gateway.get("/metrics").text
+    assert 'holdfast_gateway_cache_misses_total{kind="product"}' in text
+    assert "holdfast_gateway_cache_away 0.0" in text
     assert 'holdfast_gateway_requests_total{route="POST /v1/orders",status="202"}' in text
     assert "holdfast_gateway_lines_sent_total" in text
 

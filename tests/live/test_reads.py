@@ -102,6 +102,9 @@ def test_a_miss_is_filled_as_the_sink_writes(mysql: OwnServer, cache: OwnServer)
         async with reading(cache.url, mysql.url) as reads:
             await reads.product("A")
             await reads.order(7)
+            assert (reads.cache_hits(), reads.cache_misses()) == ({"order": 0, "product": 0}, {"order": 1, "product": 1})
+            await reads.product("A")
+            assert (reads.cache_hits(), reads.cache_misses()) == ({"order": 0, "product": 1}, {"order": 1, "product": 1})
 
     asyncio.run(run())
     assert in_redis(cache.url) == expected(values).without_users()
@@ -157,10 +160,10 @@ def test_with_redis_dead_reads_come_from_mysql_and_later_from_redis_again(mysql:
                 for _ in range(20):
                     found = await reads.product("A")
                     assert found is not None
-                assert not reads._cache.answers  # type: ignore[union-attr]
+                assert reads.cache_is_away()
             finally:
                 await asyncio.to_thread(cache.start)
-            await until(lambda: reads._cache.answers)  # type: ignore[union-attr]
+            await until(lambda: not reads.cache_is_away())
             put(RedisStore(cache.url), level("A", 5))
             found = await reads.product("A")
             assert found is not None
