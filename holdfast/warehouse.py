@@ -21,6 +21,7 @@ from schemas.outcomes import MAX_ITEMS, OrderCommandKind
 from schemas.partitions import order_partition
 from schemas.secure import kafka_settings
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, WAREHOUSE_GROUP
+from telemetry import figures
 
 ACTOR = "warehouse"
 READ_AT_ONCE = 2_000
@@ -182,6 +183,7 @@ class Warehouse:
         if self._acknowledged(stopping):
             self._pace.spend(len(orders))
             self.shipped.orders += len(orders)
+            figures.SHIPPED.inc(len(orders))
             self._commit()
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:

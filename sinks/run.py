@@ -83,13 +83,11 @@ def arm_failpoints() -> None:
 
 
 def set_up_logging() -> None:
-    """One line per event, to stderr. Tracebacks are plain: the fancy ones print local variables, passwords among them."""
+    """One JSON object per event, to stderr; on a terminal a line. Tracebacks are plain: the fancy ones print local variables, passwords among them."""
+    at_terminal = structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
+    said = (at_terminal,) if sys.stderr.isatty() else (structlog.processors.format_exc_info, structlog.processors.JSONRenderer())
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback),
-        ],
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), *said],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -32,6 +32,8 @@ SINK_BATCH_SECONDS: Final = Histogram("holdfast_sink_batch_seconds", "Writing on
 SINK_ROWS: Final = Counter("holdfast_sink_rows", "Rows written into a store, by kind.", ("store", "kind"))
 SINK_FAILURES: Final = Counter("holdfast_sink_failures", "Batches that a store did not take now; they are written again.", ("store",))
 NOTICES: Final = Counter("holdfast_webhook_notices", "Webhook notices sent, by whether they were taken.", ("taken",))
+SHIPPED: Final = Counter("holdfast_warehouse_orders_shipped", "Orders for which the small warehouse sent a SHIP command.")
+IDS_GIVEN: Final = Counter("holdfast_ids_given", "Order IDs given out by `holdfast ids serve`.")
 ALARMS: Final = Counter("holdfast_invariant_violations", "Records that break a promise, by promise. Anything over 0 wakes somebody.", ("promise",))
 
 for _promise in ("I1", "I2", "I3", "I7"):

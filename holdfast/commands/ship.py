@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.status import Status
 
+import telemetry
 from holdfast.commands.topics import kafka
 from holdfast.shipping import ship_all
 from holdfast.topics import prefix_of
@@ -29,9 +30,17 @@ def ship(follow: bool, rate: float | None, delay: float, as_json: bool) -> None:
     """
     stopping = threading.Event()
     _stop_on_signals(stopping)
+    _show_figures()
     with Console(stderr=True).status("waiting for partitions") as line:
         done = ship_all(kafka(), prefix_of(), Orders(follow, rate, delay), stopping, lambda shipped: _show(line, shipped))
     click.echo(json.dumps(asdict(done)) if as_json else _sentence(done))
+
+
+def _show_figures() -> None:
+    try:
+        telemetry.serve()
+    except telemetry.TelemetryError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _stop_on_signals(stopping: threading.Event) -> None:

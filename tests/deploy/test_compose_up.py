@@ -28,8 +28,8 @@ IMAGES = {"HOLDFAST": "", **{name.upper(): name for name in ("kafka", "mysql", "
 PORTS = ("GATEWAY", "REGISTRY", "PROMETHEUS", "KAFKA", "MYSQL", "REDIS")
 PASSWORD = "of-the-test"
 WITHIN_S = 600
-SCRAPED = 7
-"""Prometheus itself, a gateway, two workers, two sinks, webhooks."""
+SCRAPED = 8
+"""Prometheus itself, a gateway, two workers, two sinks, webhooks, the warehouse."""
 RUNNING = {"kafka", "mysql", "redis", "registry", "worker", "sink-mysql", "sink-redis", "gateway", "webhooks", "warehouse", "prometheus"}
 
 

@@ -47,6 +47,8 @@ def test_it_gives_ids_and_refuses_what_is_no_count(fresh_database: str) -> None:
         assert (status, len(set(ids)), {type(i) for i in ids}) == (200, 5_000, {str})  # type: ignore[arg-type, call-overload, attr-defined]
         assert len(get(f"{url}/ids")[1]["ids"]) == 1  # type: ignore[arg-type]
         assert get(f"{url}/health")[0] == 200
+        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+            assert b"holdfast_ids_given_total 5001.0" in answer.read()
         for bad in ("0", "-1", "x", "10001", "", "1.5"):
             status, answer = get(f"{url}/ids?count={bad}")
             assert (status, "send a whole number from 1 to 10,000" in str(answer["error"])) == (400, True)
