@@ -9,6 +9,7 @@ folder=$(mktemp -d)
 finish() { (cd "$folder/holdfast" && .venv/bin/holdfast down --wipe) >/dev/null 2>&1 || true; rm -rf "$folder"; }
 trap finish EXIT
 unset HOLDFAST_HOME HOLDFAST_CACHE
+export PIP_NO_CACHE_DIR=1
 now() { date +%s.%N; }
 since() { printf '%.1f' "$(echo "$(now) - $1" | bc -l)"; }
 

@@ -12,6 +12,7 @@ from typing import Final
 from schemas.outcomes import PaymentKind, PaymentResult
 from streams.domain.payment import Answer, Pending, Request
 from streams.payments import Heard
+from telemetry import traces
 
 DECLINED_TOKEN: Final = "tok_declined"  # noqa: S105
 SLOW_TOKEN: Final = "tok_slow"  # noqa: S105
@@ -62,13 +63,13 @@ class SandboxDesk:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._waiting: list[tuple[int, int, int, Request]] = []
+        self._waiting: list[tuple[int, int, int, Request, traces.Span | None]] = []
 
     def leave(self, pending: Sequence[Pending], *, recovered: bool = False) -> None:  # noqa: ARG002 - nobody else ever asked
         for request, since, offset, item in pending:
             is_charge = request.kind == PaymentKind.CHARGE
             due = since + (self._sandbox.delays.get(request.payment_token, 0) if is_charge else 0)
-            heapq.heappush(self._waiting, (due, offset, item, request))
+            heapq.heappush(self._waiting, (due, offset, item, request, traces.here()))
 
     def is_due(self, now: int) -> bool:
         return bool(self._waiting) and self._waiting[0][0] <= now
@@ -76,7 +77,8 @@ class SandboxDesk:
     def collect(self, now: int) -> list[Heard]:
         heard: list[Heard] = []
         while self.is_due(now):
-            request = heapq.heappop(self._waiting)[-1]
+            *_, request, left_in = heapq.heappop(self._waiting)
+            traces.came_from(left_in)
             heard.append(Heard(request, self._sandbox.decide(request)))
             if request.payment_token == TWICE_TOKEN and request.kind == PaymentKind.CHARGE:
                 heard.append(Heard(request, Answer(PaymentResult.DECLINED, "said otherwise before")))

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from schemas.outcomes import PaymentKind
+from streams.domain.payment import Pending, Request
+from streams.payments.sandbox import SLOW_TOKEN, Sandbox
 from telemetry import TelemetryError, traces
 from telemetry.context import Causes, Context
 from tests.support.collector import Collector, collecting
@@ -78,6 +81,22 @@ def test_a_batch_has_links_and_keeps_what_it_follows(collector: Collector, monke
     assert (spans["batch"].error, spans["failed"].error) == ("", "ValueError")
     assert traces.here() is None
     assert not traces.outgoing()
+
+
+def test_an_answer_that_comes_later_comes_from_the_batch_that_asked(collector: Collector) -> None:
+    assert collector.url
+    assert traces.start("test") is not None
+    cause, causes, later = Context("1" * 32, "2" * 16, True), Causes(), Causes()
+    causes.root([cause])
+    desk = Sandbox(slow_ms=0).desk()
+    request = Request(PaymentKind.CHARGE, 1, 1, 0, 100, "GBP", SLOW_TOKEN, "u1")
+    with traces.batch("payments batch", causes, {}) as span:
+        assert span is not None
+        desk.leave([Pending(request, 0, 0, 0)])
+    with traces.noting(later):
+        assert [heard.request for heard in desk.collect(1)] == [request]
+    assert set(later.links) == {span.context, cause}
+    assert list(later.roots) == [cause]
 
 
 def test_a_collector_that_is_away_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
