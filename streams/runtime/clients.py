@@ -197,6 +197,15 @@ def produce_all(producer: Producer, writes: Sequence[Write], prefix: str, delive
         _produce_when_there_is_room(producer, names[topic.name], value, key, partition, delivered)
 
 
+def produce_in_halves(producer: Producer, writes: Sequence[Write], prefix: str, delivered: Callable[[Any, Any], None], reach: Callable[[str], None]) -> None:
+    """As produce_all; half-way and the end are steps that have names."""
+    half = len(writes) // 2
+    produce_all(producer, writes[:half], prefix)
+    reach("half-produced")
+    produce_all(producer, writes[half:], prefix, delivered)
+    reach("produced")
+
+
 def _produce_when_there_is_room(producer: Producer, *write: Any) -> None:
     while True:
         try:

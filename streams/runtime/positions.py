@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from schemas import codec
+from schemas.topics import POSITIONS_KEY
 from streams.runtime.clients import InputTopic, MisconfiguredError
+from streams.runtime.records import Place, StageKind, Write
 
 
 def positions_record(end: Mapping[str, int], topics: Mapping[str, InputTopic]) -> dict[str, list[object]]:
@@ -21,6 +23,12 @@ def positions_record(end: Mapping[str, int], topics: Mapping[str, InputTopic]) -
         "partitions": [topics[n].partitions for n in names],
         "topic_id": [topics[n].topic_id for n in names],
     }
+
+
+def position_write(kind: StageKind, place: Place, end: Mapping[str, int], topics: Mapping[str, InputTopic]) -> Write:
+    """Return the write that says so, in a task's changelog."""
+    whole = {**end, kind.changelog.name: codec.schema_ids()[kind.changelog.records[0]][-1]}
+    return Write(kind.changelog, place.partition, POSITIONS_KEY, codec.encode("TaskPositions", positions_record(whole, topics)))
 
 
 def positions_of(value: bytes | None) -> dict[str, tuple[int, int, str]]:

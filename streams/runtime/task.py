@@ -12,15 +12,13 @@ import structlog
 from confluent_kafka import KafkaException, Producer
 
 import failpoints
-from schemas import codec
-from schemas.topics import POSITIONS_KEY
 from streams.runtime import clients, opening, transactions
 from streams.runtime.batch import FIRST_BYTES, Batch, next_limit
 from streams.runtime.clients import InputTopic, MisconfiguredError, Reader
 from streams.runtime.exits import BUG, end_process
 from streams.runtime.forwarding import Forwarding
 from streams.runtime.opening import Owned, Recovery
-from streams.runtime.positions import positions_of, positions_record
+from streams.runtime.positions import position_write, positions_of
 from streams.runtime.records import BrokenRowError, Place, Record, Stage, StageKind, Write
 from streams.runtime.shared import Shared, TaskState
 from streams.runtime.spans import spans_of
@@ -267,15 +265,11 @@ class Task:
 
     def _produce(self, writes: list[Write]) -> None:
         assert self._producer is not None
-        half, producer = len(writes) // 2, self._spans.producer(self._producer)
-        clients.produce_all(producer, writes[:half], self.settings.topic_prefix)
-        self._reach("half-produced")
-        clients.produce_all(producer, writes[half:], self.settings.topic_prefix, self._shared.clock.delivered)
-        self._reach("produced")
+        producer = self._spans.producer(self._producer)
+        clients.produce_in_halves(producer, writes, self.settings.topic_prefix, self._shared.clock.delivered, self._reach)
 
     def _position_write(self, end: Mapping[str, int]) -> Write:
-        whole = {**end, self.kind.changelog.name: codec.schema_ids()[self.kind.changelog.records[0]][-1]}
-        return Write(self.kind.changelog, self.place.partition, POSITIONS_KEY, codec.encode("TaskPositions", positions_record(whole, self.topics)))
+        return position_write(self.kind, self.place, end, self.topics)
 
     async def commit(self, batch: Batch) -> None:
         """Commit the transaction off the event loop; only then does the task stand after the batch."""
