@@ -13,7 +13,7 @@ RECORDS: Final = Counter("holdfast_stage_records", "Records of the inputs decide
 BATCH_RECORDS: Final = Histogram("holdfast_batch_records", "Records in a batch; a columnar one counts once.", ("stage",), buckets=_SIZES)
 LINES: Final = Counter("holdfast_lines_answered", "Answers to order lines that the orders stage heard, by refusal; HELD: the units are held.", ("refusal",))
 DECISIONS: Final = Counter("holdfast_orders_decided", "Orders decided, by what they became and why not more; NONE: nothing was refused.", ("status", "refusal"))
-COMMANDS_REFUSED: Final = Counter("holdfast_commands_refused", "Commands about orders that were refused, by refusal.", ("refusal",))
+COMMANDS_REFUSED: Final = Counter("holdfast_commands_refused", "Commands about orders or stock that were refused, by refusal.", ("refusal",))
 DEAD_LETTERS: Final = Counter(
     "holdfast_dead_letters", "Records given up, by stage and reason; those of an aborted batch count again with it.", ("stage", "reason")
 )

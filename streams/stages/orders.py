@@ -118,6 +118,7 @@ class _OrdersBatch:
         self.outcomes: list[Write] = []
         self._takers: dict[str, Callable[[Record, dict[str, Any]], None]] = {
             "StockDecisions": self._take_answers,
+            "StockMovements": lambda _, value: stage.tally.moved(value["refusal"]),  # for others, but for their figures
             "PaymentResults": self._take_results,
             "OrderCommand": self._take_command,
             "OrderCommands": self._take_commands,
@@ -138,7 +139,7 @@ class _OrdersBatch:
         fault = foreign.fault_of(decoded.name, decoded.value, self.place)
         if fault is not None:
             self.dead.add(record, -1, DeadLetterReason.FOREIGN_RECORD, f"no stage writes such a {decoded.name}: {fault}")
-        elif decoded.name in self._takers:  # StockMovements are for others; but a bad one has no other reader to give it up
+        else:
             self._takers[decoded.name](record, decoded.value)
 
     # -- events --------------------------------------------------------------------------------------------------------

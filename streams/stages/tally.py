@@ -30,6 +30,11 @@ class Tally:
         if held < len(refusals):
             self.lines.update(filter(None, refusals))
 
+    def moved(self, refusals: bytes) -> None:
+        """Answers to commands about stock."""
+        for refusal in filter(None, refusals):
+            self.refused[_REFUSALS.get(refusal, str(refusal))] += 1
+
     def decided(self, outcome: Mapping[str, Any]) -> None:
         """An order's first outcome: its decision."""
         self.decisions[outcome["status"], outcome["refusal"]] += 1
