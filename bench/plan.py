@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -23,31 +24,40 @@ SECONDS_OF: Final = {
 """What the others were seen to take."""
 AROUND_S: Final = 12
 """What a run takes besides its orders: topics, start, joining the group, the last look."""
-COLUMNS_US, SINGLE_US, ROW_US = 3, 10, 12
+COLUMNS_US, SINGLE_US, ROW_US = 1.2, 6.5, 12
 """Of an order: written, read again and checked. `ROW_US`: of a product, whose row is written before the run and read at its start."""
+
+
+class When(Enum):
+    """In which rounds a part runs."""
+
+    EVERY_ROUND = "what ratios are made of, and every peer on the uniform mix"
+    FIRST_ROUND = "what takes minutes"
+    IN_THE_END = "once, after all rounds: no agreed ratio or figure is made of it"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One line of the table: a contender on a mix, or (`contender` None) a bench of ours alone. `once`: it runs in the first round alone."""
+    """One line of the table: a contender on a mix, or (`contender` None) a bench of ours alone."""
 
     name: str
     contender: Contender | None = None
     mix: Mix | None = None
-    once: bool = False
+    when: When = When.EVERY_ROUND
 
 
 def parts() -> tuple[Part, ...]:
-    """Return every part, mix by mix, so that what is compared with each other runs close together; those that run once come last."""
-    decide = [Part(f"{c.name}.{mix}", c, MIXES[mix], _is_aside(c, mix)) for mix in MIXES for c in CONTENDERS.values() if mix in c.mixes]
-    others = [Part(name, once=name != "recovery") for name in OTHERS]
-    again, aside = [part for part in decide if not part.once], [part for part in decide if part.once]
-    return (*again, *others, *aside)
+    """Return every part, mix by mix, so that what is compared with each other runs close together; those that run in the end come last."""
+    decide = (Part(f"{c.name}.{mix}", c, MIXES[mix], _when(c, mix)) for mix in MIXES for c in CONTENDERS.values() if mix in c.mixes)
+    every = (*decide, *(Part(name, when=_WHEN_OTHERS.get(name, When.FIRST_ROUND)) for name in OTHERS))
+    return tuple(sorted(every, key=lambda part: part.when is When.IN_THE_END))
 
 
-def _is_aside(contender: Contender, mix: str) -> bool:
-    """Whether no ratio is made of this: other mixes than the uniform one, but for ours in one process."""
-    return mix != "uniform" and contender.name != "holdfast_columns_1"
+def _when(contender: Contender, mix: str) -> When:
+    return When.EVERY_ROUND if mix == "uniform" or contender.name == "holdfast_columns_1" else When.IN_THE_END
+
+
+_WHEN_OTHERS: Final = {"recovery": When.EVERY_ROUND, LATENCY[2]: When.IN_THE_END, GATEWAY: When.IN_THE_END}
 
 
 def chosen(patterns: Sequence[str]) -> tuple[Part, ...]:
@@ -89,7 +99,11 @@ def seconds_of(part: Part, seconds: float, rounds: Iterable[Mapping[str, Any]]) 
 
 
 def schedule(chosen_parts: Iterable[Part], rounds: int) -> list[tuple[int, Part]]:
-    """Return (round, part): every part once, then every part again, so that what changes on the machine changes for all; what runs once comes last."""
+    """Return (round, part): every part once, then every part again, so that what changes on the machine changes for all."""
     each = list(chosen_parts)
-    again = [(number, part) for number in range(1, rounds + 1) for part in each if not part.once]
-    return [*again, *((1, part) for part in each if part.once)]
+    in_rounds = [(number, part) for number in range(1, rounds + 1) for part in each if part.when is When.EVERY_ROUND or _is_first(number, part)]
+    return [*in_rounds, *((1, part) for part in each if part.when is When.IN_THE_END)]
+
+
+def _is_first(number: int, part: Part) -> bool:
+    return number == 1 and part.when is When.FIRST_ROUND

@@ -10,7 +10,7 @@ import pytest
 from bench import report
 from bench.contenders import CONTENDERS, MOST_COLUMNS, MOST_SINGLE
 from bench.others import command
-from bench.plan import OTHERS, chosen, orders_of, parts, schedule, seconds_of
+from bench.plan import OTHERS, When, chosen, orders_of, parts, schedule, seconds_of
 from bench.stats import DECIDE, DECIDE_ALONE, FIGURES, MEMORY, MILLION, ROCKSDB, SINGLE, SKEWED
 from bench.topics import Tally
 
@@ -120,13 +120,18 @@ def test_every_program_gets_the_orders_it_decides_in_about_that_time() -> None:
     assert orders_of(by_name["recovery"], 5.0) == 0
 
 
-def test_what_runs_once_runs_after_all_rounds_of_what_ratios_are_made_of() -> None:
+def test_ratios_are_made_of_what_runs_in_every_round_and_agreed_figures_of_what_runs_before_the_rest() -> None:
     planned = schedule(parts(), 3)
-    again = [(number, part.name) for number, part in planned if not part.once]
-    assert [number for number, _ in again] == sorted(number for number, _ in again)
-    assert planned[: len(again)] == [(number, part) for number, part in planned if not part.once]
-    assert {number for number, part in planned if part.once} == {1}
-    assert {*MEMORY, *ROCKSDB, *SINGLE, *SKEWED, DECIDE, DECIDE_ALONE, MILLION} <= {part.name for part in parts() if not part.once}
+    rounds = {part.name: [number for number, other in planned if other is part] for _, part in planned}
+    assert {tuple(rounds[name]) for name in (*MEMORY, *ROCKSDB, *SINGLE, *SKEWED, DECIDE, DECIDE_ALONE, MILLION, "row_locks.uniform", "recovery")} == {
+        (1, 2, 3)
+    }
+    assert all(rounds[part.name] == [1] for part in parts() if part.when is not When.EVERY_ROUND)
+    last = max(at for at, (_, part) in enumerate(planned) if part.when is not When.IN_THE_END)
+    assert all(part.when is When.IN_THE_END for _, part in planned[last + 1 :])
+    assert [number for number, _ in planned[: last + 1]] == sorted(number for number, _ in planned[: last + 1])
+    agreed = {part for name, (part, _) in FIGURES.items() if not name.startswith("gateway")}
+    assert agreed <= {part.name for _, part in planned[: last + 1]}
 
 
 def test_every_part_says_how_long_it_takes_and_as_long_as_it_took_before() -> None:
