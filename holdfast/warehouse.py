@@ -25,7 +25,8 @@ from telemetry import figures
 
 ACTOR = "warehouse"
 READ_AT_ONCE = 2_000
-READ_S = 0.1
+READ_S = 0.2
+"""So long outcomes are gathered: each batch of commands is a transaction of every partition that has an order of it."""
 MOST_WAITING = 50_000
 """Orders held in memory under --delay or --rate; beyond it the partitions are paused."""
 GRACE_S = 10.0

@@ -1,6 +1,5 @@
 """`holdfast load`: a file of invoices into the log."""
 
-import gc
 import json
 import os
 import signal
@@ -73,8 +72,6 @@ def load(*, file: Path, opening_stock: Decimal | None, rate: float | None, dry: 
     Order IDs are bound to the invoice numbers, so a load that was killed goes on where the brokers had everything, and one that is
     done sends nothing when run again. The exit code is 2 for a file or flag that cannot be used, 1 if the load stopped on the way.
     """
-    # Rows are many and short-lived, and make no cycles: Python's default of a collection every 700 was a sixth of a load's CPU.
-    gc.set_threshold(100_000, 50, 100)
     with ended_politely("the load"):
         report = _run(Wish(file, source, opening_stock, rate, resend), dry)
     _print(report, dry, as_json)
