@@ -8,6 +8,7 @@ Needs a running Kafka (HOLDFAST_KAFKA, or `holdfast up --servers-only`). Uses to
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -126,6 +127,7 @@ def main(rate: int, seconds: float, workers: int, partitions: int) -> None:
     os.environ["HOLDFAST_TOPIC_PREFIX"] = f"bench{int(time.time())}."
     os.environ["HOLDFAST_PARTITIONS"] = str(partitions)
     settings.cache_clear()
+    gc.set_threshold(100_000, 50, 100)  # a pause of ours would be counted as one of the pipeline
     config = settings()
     create(config.kafka, config.topic_prefix, config.partitions)
     running = start_workers(workers)

@@ -28,8 +28,8 @@ from schemas.topics import ORDERS
 
 DEFAULT_SOURCE: Final = "online-retail"
 DEFAULT_SHARE: Final = Decimal("0.9")
-CHUNK_ROWS: Final = 4_000
-"""Rows planned, bound and sent together: enough for full records to every partition."""
+CHUNK_ROWS: Final = 16_000
+"""Rows planned, bound and sent together: enough for full records to every partition, and for few but large transactions behind them."""
 SAVE_EVERY_S: Final = 0.5
 ACK_TIMEOUT_S: Final = 60.0
 _LISTEN_ROWS: Final = 2_000

@@ -217,10 +217,13 @@ def chunks(rows: Iterable[Row], planner: Planner, counts: Counts, start: int, si
     for row in rows:
         planned = planner.plan(row)
         counts.add(planned)
-        returns += [item for item in planned if isinstance(item, PlannedReturn)]
+        is_return = isinstance(planned[0], PlannedReturn)  # then all of them are, else none
+        if is_return:
+            returns += [item for item in planned if isinstance(item, PlannedReturn)]
         if row.number > start:
             number = row.number
-            items += [item for item in planned if not isinstance(item, PlannedReturn)]
+            if not is_return:
+                items += planned
             if (number - start) % size == 0:
                 yield Chunk(number, items)
                 items = []

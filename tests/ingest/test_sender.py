@@ -67,10 +67,11 @@ def test_a_record_given_up_stops_the_load_and_its_rows_are_not_done(log: HeldBac
 
 
 def test_a_record_holds_so_many_lines_of_one_partition_in_order(log: HeldBack, sender: Sender) -> None:
-    sender.send_chunk(Chunk(250, [line(n) for n in range(1, 251)]))
+    lines = 2 * RECORD_ITEMS + 50
+    sender.send_chunk(Chunk(lines, [line(n) for n in range(1, lines + 1)]))
     records = [decode(value) for _, _, value in log.sent]
-    assert [r.size for r in records] == [RECORD_ITEMS, RECORD_ITEMS, 250 - 2 * RECORD_ITEMS]
-    assert [n for r in records for n in r.value["line"]] == list(range(1, 251))
+    assert [r.size for r in records] == [RECORD_ITEMS, RECORD_ITEMS, 50]
+    assert [n for r in records for n in r.value["line"]] == list(range(1, lines + 1))
 
 
 def test_positions_are_those_of_stock_commands_alone(log: HeldBack, sender: Sender) -> None:
