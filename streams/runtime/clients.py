@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -106,6 +107,8 @@ class Reader:
     def __init__(self, settings: StreamSettings, inputs: Sequence[Topic], partition: int, position: Mapping[str, int]) -> None:
         self._consumer = _consumer(settings, **{"auto.offset.reset": "error", "queued.max.messages.kbytes": 4_096, "enable.partition.eof": True})
         self._partition = partition
+        self.taken = 0
+        """Bytes of the last read."""
         self._names = {t.named(settings.topic_prefix): t.name for t in inputs}
         self._wire = {v: k for k, v in self._names.items()}
         self._stand_at(position)
@@ -126,17 +129,24 @@ class Reader:
         if self.cursor != position:
             self._stand_at(position)
 
-    def read(self, limit: int, patience: float | None = None) -> list[Record]:
-        """Return records of about `limit` bytes at most: what is there, at once; only an empty input is waited for, `patience` seconds."""
+    def read(self, limit: int, patience: float | None = None, gather: float = 0.0) -> list[Record]:
+        """Return records of about `limit` bytes at most: what is there, and what comes within `gather` seconds of the first.
+
+        Only an empty input is waited for, `patience` seconds.
+        """
         records: list[Record] = []
-        room = limit
-        while room > 0 and self._fetch((POLL_SECONDS if patience is None else patience) if room == limit else 0):
+        room, wait, until = limit, POLL_SECONDS if patience is None else patience, 0.0
+        while room > 0 and self._fetch(wait):
             record = self._step(self._fetched.popleft())
             if record is not None:
+                until = until or time.monotonic() + gather
                 records.append(record)
                 room -= RECORD_BYTES + len(record.value or b"")
             elif not records and not self._fetched:
                 break
+            if records and not self._fetched:
+                wait = max(0.0, until - time.monotonic())
+        self.taken = limit - room
         return records
 
     def _fetch(self, wait: float) -> bool:

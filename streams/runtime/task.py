@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 
 import failpoints
 from streams.runtime import clients, opening, transactions
-from streams.runtime.batch import FIRST_BYTES, Batch, next_limit
+from streams.runtime.batch import FIRST_BYTES, Batch, gather_seconds, next_limit
 from streams.runtime.clients import InputTopic, MisconfiguredError, Reader
 from streams.runtime.exits import BUG, end_process
 from streams.runtime.forwarding import Forwarding
@@ -208,7 +208,7 @@ class Task:
         self._reader.rewind(self.position)
         if self.stage.is_due(self._shared.clock.now_ms()):
             return []
-        records = self._reader.read(self._limit, self.stage.patience())
+        records = self._reader.read(self._limit, self.stage.patience(), gather_seconds(self._reader.taken))
         if not records:
             self.stage.rows.check_some()  # a broken one is found before it is needed
         return records

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime.batch import LEAST_BYTES, Batch, BatchState, end_of, next_limit
+from streams.runtime.batch import BUSY_BYTES, LEAST_BYTES, Batch, BatchState, end_of, gather_seconds, next_limit
 from streams.runtime.records import Record
 
 START = {"orders": 10, "stock.commands": 4}
@@ -158,3 +158,8 @@ def test_a_slow_batch_shrinks_the_next_one_in_proportion() -> None:
     assert next_limit(400_000, 0.16, 0.2, 4_000_000) == 500_000
     assert next_limit(3_000_000, 0.1, 0.2, 4_000_000) == 4_000_000
     assert next_limit(LEAST_BYTES, 50.0, 0.2, 4_000_000) == LEAST_BYTES
+
+
+@pytest.mark.parametrize(("taken", "gathers"), [(0, False), (BUSY_BYTES - 1, False), (BUSY_BYTES, True), (100 * BUSY_BYTES, True)])
+def test_only_after_a_large_batch_the_next_one_gathers(taken: int, gathers: bool) -> None:
+    assert (gather_seconds(taken) > 0) is gathers

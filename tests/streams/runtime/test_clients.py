@@ -58,8 +58,11 @@ class Scripted:
     def __init__(self, *portions: list[Message]) -> None:
         self.portions = list(portions)
         self.assigned: list[int] = []
+        self.waits: list[float] = []
 
-    def consume(self, number: int, _timeout: float) -> list[Message]:
+    def consume(self, number: int, timeout: float) -> list[Message]:
+        if number == 1:
+            self.waits.append(timeout)
         if not self.portions:
             return []
         found, rest = self.portions[0][:number], self.portions[0][number:]
@@ -117,6 +120,24 @@ def test_the_news_of_an_end_is_stepped_over() -> None:
     reader, _ = _scripted([_ended(10), _message(10), _ended(11), _message(12), _ended(14)])
     assert _offsets(reader, 1_000_000) == [10, 12]
     assert (reader.cursor, reader.reached) == ({"orders": 13}, {"orders": 14})
+
+
+def test_only_the_first_record_is_waited_for() -> None:
+    reader, client = _scripted([_message(10)], [], [_message(11)])
+    assert [record.offset for record in reader.read(1_000_000, 0.3)] == [10, 11]
+    assert client.waits == [0.3, 0, 0]
+
+
+def test_a_read_that_gathers_waits_for_more_until_its_time_is_over_or_its_room_taken() -> None:
+    reader, client = _scripted([_message(10)], [], [_ended(11), _message(11)], [_message(12), _message(13)])
+    assert [record.offset for record in reader.read(4_000, 0.3, gather=60.0)] == [10, 11, 12, 13]
+    assert client.waits[0] == 0.3
+    assert all(50 < wait <= 60 for wait in client.waits[1:])
+    assert reader.taken > 4_000
+    client.waits.clear()
+    assert reader.read(4_000, 0.3, gather=60.0) == []
+    assert client.waits == [0.3]
+    assert reader.taken == 0
 
 
 def test_a_rewind_forgets_what_was_fetched_and_not_yet_read() -> None:
