@@ -139,6 +139,9 @@ def earlier(output: Path, options: Mapping[str, Any]) -> list[dict[str, Any]]:
 @click.option("--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="Every program gets the orders it decides in about that time.")
 @click.option("--minutes", type=click.FloatRange(1), help="Start no run that would end later; --resume goes on.")
 @click.option("--partitions", type=click.IntRange(1, 64), default=8, show_default=True)
+@click.option(
+    "--path-partitions", type=click.IntRange(1, 64), default=8, show_default=True, help="Of the whole path and the latency, in place of --partitions."
+)
 @click.option("--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=SAMPLE, help="The real file of the whole path.")
 @click.option("--quick", is_flag=True, help="One round of few orders: whether everything runs, no measurement.")
 @click.option("--resume", is_flag=True, help="Keep what the last call measured; run what is missing or failed.")
@@ -152,6 +155,7 @@ def main(
     seconds: float,
     minutes: float | None,
     partitions: int,
+    path_partitions: int,
     data: Path,
     quick: bool,
     resume: bool,
@@ -168,7 +172,7 @@ def main(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     options: dict[str, Any] = {"seconds": QUICK_SECONDS if quick else seconds, "partitions": partitions, "quick": quick, "data": data.name}
-    options["rounds"] = 1 if quick else rounds
+    options |= {"path_partitions": path_partitions, "rounds": 1 if quick else rounds}
     official = not quick and not only
     target = output or (RESULTS if official else SCRATCH)
     target.parent.mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ SLOWEST_RATE: Final = 50
 
 def command(part: str, options: Mapping[str, Any], data: Path, rounds: Rounds) -> list[str]:
     """Return the module and options that measure a part; raises ValueError where another part has to be measured first."""
-    quick, partitions = options["quick"], ["--partitions", str(options["partitions"])]
+    quick, partitions = options["quick"], ["--partitions", str(options["path_partitions"])]
     seconds = ["--seconds", "5" if quick else "30"]
     if part == "recovery":
         return ["bench.recovery", "--rows", str(QUICK_ROWS if quick else ROWS)]

@@ -54,7 +54,8 @@ _HEAD: Final = [
 def _machine(found: Mapping[str, Any]) -> str:
     m, o = found["machine"], found["options"]
     where = f"{m['cores']} cores of {m['cpu']}, {m['memory_gb']} GB, {m['system']}, Python {m['python']}, {m['java']}"
-    return f"{where}; orders for about {o['seconds']:g} s, {o['partitions']} partitions, {o['rounds']} round(s), medians; spread = (highest - lowest) / median."
+    partitions = f"{o['partitions']} partitions (whole path and latency: {o['path_partitions']})"
+    return f"{where}; orders for about {o['seconds']:g} s, {partitions}, {o['rounds']} round(s), medians; spread = (highest - lowest) / median."
 
 
 def _row(part: Part, rounds: Rounds) -> str:

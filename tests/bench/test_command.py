@@ -12,7 +12,7 @@ from bench import report
 from bench.__main__ import Session, main
 from bench.plan import chosen, parts
 
-OPTIONS = {"seconds": 2.0, "partitions": 8, "quick": False, "data": "online-retail-sample.csv.xz", "rounds": 1}
+OPTIONS = {"seconds": 2.0, "partitions": 8, "quick": False, "path_partitions": 8, "data": "online-retail-sample.csv.xz", "rounds": 1}
 ROUND = {
     **{"part": "bare_loop_1.uniform", "round": 1, "per_s": 5.0, "warm_per_s": 6.0, "cpu_s_per_100k": 1.0, "servers_cpu_s_per_100k": 1.0},
     **{"peak_mb": 9.0, "orders": 7_000, "right": True, "verdict": "right"},

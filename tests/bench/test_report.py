@@ -15,7 +15,7 @@ from bench.stats import DECIDE, DECIDE_ALONE, FIGURES, MEMORY, MILLION, ROCKSDB,
 from bench.topics import Tally
 
 MACHINE = {"cpu": "a CPU", "cores": 2, "memory_gb": 16.0, "system": "Linux 6", "python": "3.11", "java": "17"}
-OPTIONS = {"seconds": 5.0, "partitions": 8, "quick": False, "rounds": 2, "data": "sample.csv"}
+OPTIONS = {"seconds": 5.0, "partitions": 8, "quick": False, "path_partitions": 4, "rounds": 2, "data": "sample.csv"}
 
 
 def measured(part: str, number: int, per_s: float, **more: object) -> dict[str, object]:
