@@ -22,6 +22,7 @@ from streams.runtime.positions import position_write, positions_of
 from streams.runtime.records import BrokenRowError, Place, Record, Stage, StageKind, Write
 from streams.runtime.shared import Shared, TaskState
 from streams.runtime.spans import spans_of
+from streams.runtime.standing import Standing
 from streams.runtime.timing import Timing
 from streams.runtime.transactions import Ending, FencedError
 
@@ -29,7 +30,7 @@ log = structlog.get_logger("holdfast.runtime")
 RETRY_SECONDS: Final = 0.25
 
 
-class Task:
+class Task(Standing):
     """Owns one partition of one stage for as long as this worker is assigned it."""
 
     def __init__(self, kind: StageKind, place: Place, shared: Shared) -> None:
@@ -58,25 +59,6 @@ class Task:
 
     def _reach(self, step: str) -> None:
         failpoints.reach(f"{self.kind.name}.{step}")
-
-    def has_lag(self) -> bool:
-        """Whether there is something to do: a batch outstanding, or the task is still opening."""
-        return self.state not in (TaskState.READING, TaskState.CLOSED)
-
-    def reached(self) -> dict[str, int]:
-        """Return topic -> offset before which everything is decided: the position, or the end if nothing is outstanding, here or outside."""
-        reader = self._reader
-        reached = reader.reached if reader is not None and reader.cursor == self.position and self._outstanding is None else self.position
-        return {**reached, **self.stage.held_back()}
-
-    def read_to(self) -> dict[str, int]:
-        """Return topic -> offset before which the reader has read, transaction markers at the end included."""
-        return dict(self._reader.reached) if self._reader is not None else {}
-
-    def behind_s(self, topic: str) -> float:
-        """Return how long ago the last record read of an input was written; 0 where nothing was read yet."""
-        written_at = self._reader.written_at(topic) if self._reader is not None else 0
-        return max(0.0, (self._shared.clock.now_ms() - written_at) / 1000) if written_at else 0.0
 
     # -- the life of a task ------------------------------------------------------------------------------------------
 
