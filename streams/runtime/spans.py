@@ -86,9 +86,9 @@ class TracedReader(Reader):
 
     causes: Causes = Causes()
 
-    def read(self, limit: int, patience: float | None = None) -> list[Record]:
+    def read(self, limit: int, patience: float | None = None, gather: float = 0.0) -> list[Record]:
         self.causes = Causes()
-        return super().read(limit, patience)
+        return super().read(limit, patience, gather)
 
     def _step(self, message: Message) -> Record | None:
         record = super()._step(message)
