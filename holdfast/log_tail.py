@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from generations.readers import reader_settings
 from holdfast.stack.errors import StackError
-from schemas.secure import kafka_settings
 
 AT_ONCE = 1_000
 METADATA_S = 30.0
@@ -21,7 +21,7 @@ class LogTail:
 
     def __init__(self, bootstrap: str, starts: Mapping[str, bool]) -> None:
         self._bootstrap = bootstrap
-        self._consumer = Consumer(_settings(bootstrap))
+        self._consumer = Consumer(reader_settings(bootstrap, "holdfast.tail"))
         with explained(bootstrap):
             self._unread = self._assign(starts)
 
@@ -80,18 +80,3 @@ def explained(bootstrap: str) -> Iterator[None]:
         yield
     except KafkaException as error:
         raise LogError(f"Kafka at {bootstrap} cannot be read: {error.args[0].str()}") from error
-
-
-def _settings(bootstrap: str) -> dict[str, str | int | bool]:
-    return {
-        **kafka_settings(bootstrap),
-        # Assigned, never subscribed, and nothing is committed: the client wants a name all the same.
-        "group.id": "holdfast.tail",
-        "enable.auto.commit": False,
-        "isolation.level": "read_committed",
-        "auto.offset.reset": "earliest",
-        "enable.partition.eof": True,
-        "fetch.wait.max.ms": 50,
-        "queued.max.messages.kbytes": 16_384,
-        "log_level": 2,
-    }

@@ -9,9 +9,9 @@ from typing import Any, Final
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import admin as admin_api
 
+from generations.readers import reader_settings
 from holdfast.log_tail import LogError, explained
 from holdfast.topics import admin
-from schemas.secure import kafka_settings
 
 Partition = tuple[str, int]
 """A topic by its name on the brokers, and one of its partitions."""
@@ -44,7 +44,7 @@ def read_whole(bootstrap: str, partitions: Collection[Partition], progress: Prog
     """
     with explained(bootstrap):
         ends = watermarks(bootstrap, partitions)
-        consumer = Consumer(_settings(bootstrap))
+        consumer = Consumer(reader_settings(bootstrap, "holdfast.whole"))
         try:
             yield from _read(consumer, {place: end for place, end in ends.items() if end > 0}, progress)
         finally:
@@ -53,9 +53,18 @@ def read_whole(bootstrap: str, partitions: Collection[Partition], progress: Prog
 
 def watermarks(bootstrap: str, partitions: Collection[Partition]) -> dict[Partition, int]:
     """Return the high watermarks: behind everything that was written, also in transactions that are open. Raises KafkaException."""
+    return _offsets(bootstrap, partitions, _API.OffsetSpec.latest())
+
+
+def beginnings(bootstrap: str, partitions: Collection[Partition]) -> dict[Partition, int]:
+    """Return where partitions begin: at 0 unless records were deleted. Raises KafkaException."""
+    return _offsets(bootstrap, partitions, _API.OffsetSpec.earliest())
+
+
+def _offsets(bootstrap: str, partitions: Collection[Partition], which: Any) -> dict[Partition, int]:
     if not partitions:
         return {}
-    asked = {TopicPartition(*place): _API.OffsetSpec.latest() for place in partitions}
+    asked = {TopicPartition(*place): which for place in partitions}
     client = admin(bootstrap)  # its futures end with it
     answers = client.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT_S)
     return {(str(at.topic), int(at.partition)): answer.result().offset for at, answer in answers.items()}
@@ -92,18 +101,3 @@ def _advance(message: Message, left: dict[Partition, int], at: dict[Partition, i
     if at[place] >= left[place]:
         del left[place]
     return is_record
-
-
-def _settings(bootstrap: str) -> dict[str, str | int | bool]:
-    return {
-        **kafka_settings(bootstrap),
-        "group.id": "holdfast.whole",  # never joined: partitions are assigned, nothing is committed
-        "enable.auto.commit": False,
-        "isolation.level": "read_committed",
-        "auto.offset.reset": "earliest",
-        "enable.partition.eof": True,
-        "fetch.wait.max.ms": 50,
-        "fetch.message.max.bytes": 8 * 1024 * 1024,
-        "queued.max.messages.kbytes": 32_768,
-        "log_level": 2,
-    }

@@ -24,7 +24,7 @@ from holdfast.shadow.picture import svg
 from holdfast.shadow.rules import POLICIES, Rules
 from holdfast.stack.endpoints import endpoints
 from holdfast.times import Time
-from holdfast.topics import in_use, prefix_of
+from holdfast.topics import in_use
 from ingest.errors import IngestError
 from ingest.lookups import parse_order_id, parse_product_id
 
@@ -66,7 +66,6 @@ def stores_command(
         raise click.UsageError("--check changes nothing, --swap does: give one of them")
     chosen = _selection(product, order, since, until)
     stores = [name for name, wanted in (("mysql", mysql), ("redis", redis)) if wanted] or ["mysql", "redis"]
-    _check_one_generation()
     report = _rebuilt(stores, chosen, swap=swap)
     if as_json:
         click.echo(json.dumps(report.document()))
@@ -107,16 +106,16 @@ def shadow_command(
 
     The agents' own code takes everything that the live agents took, in the order in which they took it, and writes to topics of its own.
     It knows neither stores nor webhooks nor any payment provider but the sandbox. Without options nothing may differ. A run that was killed goes on
-    when it is run again. Needs HOLDFAST_KAFKA, or a running stack; HOLDFAST_ORDER_TIMEOUT as the workers have it.
+    when it is run again. Needs HOLDFAST_KAFKA, or a running stack; HOLDFAST_ORDER_TIMEOUT and HOLDFAST_ORDER_RETENTION as the workers have them.
     """
     from holdfast.shadow.run import default_prefix, shadow
 
     if since is not None and until is not None and since >= until:
         raise click.UsageError("--from must be before --to")
     timeout = round(float(os.environ.get("HOLDFAST_ORDER_TIMEOUT") or 900) * 1000)
-    rules = Rules(None if opening_stock is None else str(opening_stock), refusal_policy, decline_rate, since, until, timeout)
-    _check_one_generation()
-    live = prefix_of()
+    retention = round(float(os.environ.get("HOLDFAST_ORDER_RETENTION") or 0) * 1000)
+    rules = Rules(None if opening_stock is None else str(opening_stock), refusal_policy, decline_rate, since, until, timeout, retention)
+    live = in_use(kafka()).prefixes
     chosen = prefix or default_prefix(live, rules, code)
     with bars() as listen:
         diff = shadow(kafka(), live, chosen, rules, code, listen, keep=keep)
@@ -126,12 +125,6 @@ def shadow_command(
         click.echo(json.dumps({**diff.document(), "prefix": chosen if keep else None, "rules": rules.document()}))
     else:
         _print_diff(diff, chosen if keep else "")
-
-
-def _check_one_generation() -> None:
-    """Refuse rather than leave out what an earlier generation of the topics holds."""
-    if in_use(kafka()).number > 1:
-        raise click.ClickException("the number of partitions of this shop was changed: its log lies in several generations of topics, and this reads one")
 
 
 def _print_diff(diff: Diff, prefix: str) -> None:

@@ -32,7 +32,8 @@ class Ends:
     """The ends of orders, from the records of order.outcomes in any order."""
 
     def __init__(self) -> None:
-        self._newest: dict[int, Mapping[str, Any]] = {}
+        self._newest: dict[int, tuple[int, End]] = {}
+        """Order ID -> the newest version seen, and how it stands."""
         self._decided: dict[int, str] = {}
 
     def add(self, name: str, value: Mapping[str, Any]) -> None:
@@ -42,17 +43,17 @@ class Ends:
         order_id = value["order_id"]
         if value["change"] == OutcomeChange.DECIDED.name:
             self._decided[order_id] = value["status"]
-        if order_id not in self._newest or self._newest[order_id]["version"] < value["version"]:
-            self._newest[order_id] = value
+        if order_id not in self._newest or self._newest[order_id][0] < value["version"]:
+            self._newest[order_id] = value["version"], _end(value)
 
     def all(self) -> dict[int, End]:
         """Return each order's end."""
-        return {order_id: _end(self._decided.get(order_id, NOTHING), value) for order_id, value in self._newest.items()}
+        return {order_id: end._replace(decision=self._decided.get(order_id, NOTHING)) for order_id, (_, end) in self._newest.items()}
 
 
-def _end(decision: str, value: Mapping[str, Any]) -> End:
+def _end(value: Mapping[str, Any]) -> End:
     units = sum(line["quantity"] - line["returned"] for line in value["lines"] if line["status"] in KEPT)
-    return End(decision, value["status"], units, value["charged"] - value["refunded"], value["currency"])
+    return End(NOTHING, value["status"], units, value["charged"] - value["refunded"], value["currency"])
 
 
 @dataclass

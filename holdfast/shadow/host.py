@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -40,9 +40,9 @@ def _run(told: Mapping[str, Any]) -> None:
     from holdfast.shadow.world import World
 
     tape = read_tape(told["kafka"], told["live"], told["ends"])
+    total = sum(map(len, tape.stock.values())) + sum(map(len, tape.commands.values()))
     writer = ShadowWriter(told["kafka"], told["prefix"], told["run"], told["written"])
     world = World(tape, Rules(**told["rules"]), writer.write)
-    total = sum(map(len, tape.stock.values())) + sum(map(len, tape.commands.values()))
     for number, _ in enumerate(world.run()):
         if number % 20 == 0:
             say(phase="deciding again", done=world.taken, total=total)
@@ -50,26 +50,28 @@ def _run(told: Mapping[str, Any]) -> None:
     say(phase="deciding again", done=total, total=total)
 
 
-def read_tape(kafka: str, prefix: str, ends: Mapping[str, int]) -> Any:
-    """Read what happened up to the ends ("topic-partition" -> offset)."""
+def read_tape(kafka: str, prefixes: Sequence[str], ends: Mapping[str, int]) -> Any:
+    """Read what happened up to the ends ("topic-partition" -> offset), one generation of the topics after the other."""
     from holdfast.log_whole import partitions_of, read_whole
     from holdfast.shadow.tape import READ, Tape
     from schemas.codec import UndecodableError, decode
     from schemas.topics import STOCK_DECISIONS
 
-    names = {topic.named(prefix): topic.name for topic in READ}
+    names = {topic.named(prefix): (topic.name, number) for number, prefix in enumerate(prefixes) for topic in READ}
     counts = partitions_of(kafka, names)
-    tape = Tape(counts[STOCK_DECISIONS.named(prefix)])
-    places = [(name, number) for name, count in counts.items() for number in range(count)]
-    for message in read_whole(kafka, places, lambda done, total: say(phase="reading the log", done=done, total=total)):
-        topic, partition, offset = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
-        if offset >= ends[f"{topic}-{partition}"]:
-            continue
-        try:
-            record = decode(message.value())
-        except UndecodableError:
-            continue  # a dead letter live, and no input here
-        tape.add(names[topic], partition, offset, int(message.timestamp()[1]), record)
+    tape = Tape(*(counts[STOCK_DECISIONS.named(prefix)] for prefix in prefixes))
+    for prefix in prefixes:
+        places = [(topic.named(prefix), number) for topic in READ for number in range(counts[topic.named(prefix)])]
+        for message in read_whole(kafka, places, lambda done, total: say(phase="reading the log", done=done, total=total)):
+            topic, partition, offset = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
+            if offset >= ends[f"{topic}-{partition}"]:
+                continue
+            try:
+                record = decode(message.value())
+            except UndecodableError:
+                continue  # a dead letter live, and no input here
+            name, generation = names[topic]
+            tape.add(name, partition, offset, int(message.timestamp()[1]), record, generation)
     tape.finish()
     return tape
 

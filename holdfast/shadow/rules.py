@@ -11,6 +11,7 @@ ALL_OR_NOTHING: Final = "all-or-nothing"
 DROP_LINES: Final = "drop-lines"
 POLICIES: Final = (ALL_OR_NOTHING, DROP_LINES)
 """What a refused line does: ends its order, as live; or leaves the order, which goes on with the lines that are held (with none: it is rejected)."""
+_LIVE: Final = frozenset({"order_timeout", "order_retention"})
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Rules:
 
     `decline_rate`: the sandbox's; None: each payment is answered as it was, and the sandbox answers what was never asked. `since` and
     `until` (ms since 1970 UTC): the other rules are for orders whose first line was decided in between, and those are compared.
-    `order_timeout` in ms, as the live workers have it.
+    `order_timeout` and `order_retention` (0: rows are kept for ever) in ms, as the live workers have them.
     """
 
     opening_stock: str | None = None
@@ -28,6 +29,7 @@ class Rules:
     since: int | None = None
     until: int | None = None
     order_timeout: int = 900_000
+    order_retention: int = 0
 
     def counts(self, first_at: int) -> bool:
         """Say whether an order whose first line was decided at that time (ms) is one of those compared."""
@@ -45,4 +47,4 @@ class Rules:
 
     def document(self) -> dict[str, Any]:
         """Return what differs from live, for programs and people."""
-        return {name: value for name, value in asdict(self).items() if value is not None and name != "order_timeout"}
+        return {name: value for name, value in asdict(self).items() if value is not None and name not in _LIVE}

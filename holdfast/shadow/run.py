@@ -10,18 +10,19 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from holdfast.log_whole import partitions_of, read_whole, watermarks
+from holdfast.log_tail import explained
+from holdfast.log_whole import beginnings, partitions_of, read_whole, watermarks
 from holdfast.shadow.diff import Diff, Ends, compare
 from holdfast.shadow.rules import Rules
 from holdfast.shadow.tape import READ
 from holdfast.shadow.topics import ShadowError, check_prefix, last_mark, make, remove
-from schemas.codec import UndecodableError, decode
-from schemas.topics import ORDER_OUTCOMES, STOCK_DECISIONS
+from schemas.codec import Decoded, UndecodableError, decode
+from schemas.topics import ORDER_OUTCOMES, STOCK_DECISIONS, Topic
 
 Listener = Callable[[str, int, int], None]
 PACKAGES: Final = ("streams", "schemas", "failpoints")
@@ -29,23 +30,28 @@ ROOT: Final = Path(__file__).parents[2]
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV")
 
 
-def default_prefix(live: str, rules: Rules, code: str | None) -> str:
+def default_prefix(live: Sequence[str], rules: Rules, code: str | None) -> str:
     """Return a prefix that is the same for the same run, so that it finds what it left when it was killed."""
-    return f"{live}shadow-{hashlib.sha256(f'{rules.text()} {code}'.encode()).hexdigest()[:10]}."[:64]
+    return f"{live[0]}shadow-{hashlib.sha256(f'{rules.text()} {code} {len(live)}'.encode()).hexdigest()[:10]}."[:64]
 
 
-def shadow(kafka: str, live: str, prefix: str, rules: Rules, code: str | None, listen: Listener, *, keep: bool) -> Diff:
-    """Decide the log again under the prefix and compare; raises StackError. `code`: a folder, or a revision of this repository, by which to decide."""
+def shadow(kafka: str, live: Sequence[str], prefix: str, rules: Rules, code: str | None, listen: Listener, *, keep: bool) -> Diff:
+    """Decide the log again under the prefix and compare; raises StackError.
+
+    `live`: the prefixes of all generations of the live topics, the oldest first; the shadow has one, of as many partitions as the last of them.
+    `code`: a folder, or a revision of this repository, by which to decide.
+    """
     is_there = check_prefix(kafka, prefix, live)
-    partitions = partitions_of(kafka, [STOCK_DECISIONS.named(live)])[STOCK_DECISIONS.named(live)]
-    make(kafka, prefix, partitions)
+    _must_be_whole(kafka, live)
+    last = STOCK_DECISIONS.named(live[-1])
+    make(kafka, prefix, partitions_of(kafka, [last])[last])
     left = last_mark(kafka, prefix) if is_there else None
-    run = {"rules": json.loads(rules.text()), "code": code or "", "live": live}
+    run = {"rules": json.loads(rules.text()), "code": code or "", "live": list(live)}
     if left and {name: left[name] for name in run} != run:
         raise ShadowError(f"the topics with the prefix {prefix!r} are of another shadow ({left['rules']}): choose another with --prefix")
-    ends = left["ends"] if left else {f"{topic}-{number}": end for (topic, number), end in _ends(kafka, live).items()}
+    ends = left["ends"] if left else {f"{topic}-{number}": end for (topic, number), end in watermarks(kafka, _places(kafka, live, READ)).items()}
     with _code(code) as folder:
-        told = {"kafka": kafka, "live": live, "prefix": prefix, "rules": run["rules"], "ends": ends, "code": folder}
+        told = {"kafka": kafka, "live": run["live"], "prefix": prefix, "rules": run["rules"], "ends": ends, "code": folder}
         _decide({**told, "run": {**run, "ends": ends}, "written": left["written"] if left else 0}, listen)
     diff = _compared(kafka, live, prefix, ends, rules, listen)
     if not keep:
@@ -53,9 +59,17 @@ def shadow(kafka: str, live: str, prefix: str, rules: Rules, code: str | None, l
     return diff
 
 
-def _ends(kafka: str, live: str) -> dict[tuple[str, int], int]:
-    names = [topic.named(live) for topic in READ]
-    return watermarks(kafka, [(name, number) for name, count in partitions_of(kafka, names).items() for number in range(count)])
+def _places(kafka: str, live: Sequence[str], topics: Sequence[Topic]) -> list[tuple[str, int]]:
+    names = [topic.named(prefix) for prefix in live for topic in topics]
+    return [(name, number) for name, count in partitions_of(kafka, names).items() for number in range(count)]
+
+
+def _must_be_whole(kafka: str, live: Sequence[str]) -> None:
+    """What stood in the deleted beginning of a topic cannot be decided again, nor anything that hangs on it."""
+    with explained(kafka):
+        begins = beginnings(kafka, _places(kafka, live, READ))
+    if cut := [f"{topic} partition {number} begins at offset {at}" for (topic, number), at in begins.items() if at > 0]:
+        raise ShadowError(f"the log cannot be decided again, for its beginning was deleted: {'; '.join(cut[:3])}{' and more' if cut[3:] else ''}")
 
 
 def _decide(told: Mapping[str, Any], listen: Listener) -> None:
@@ -86,39 +100,33 @@ def _follow(lines: Any, listen: Listener) -> str:
     return failed
 
 
-def _compared(kafka: str, live: str, prefix: str, ends: Mapping[str, int], rules: Rules, listen: Listener) -> Diff:
+def _compared(kafka: str, live: Sequence[str], prefix: str, ends: Mapping[str, int], rules: Rules, listen: Listener) -> Diff:
     first_at = _first_at(kafka, live, ends, rules)
     sides = []
-    for name, side in (("live", live), ("shadow", prefix)):
+    for name, side, until in (("live", live, ends), ("shadow", [prefix], {})):
         found = Ends()
-        for message in _messages(kafka, ORDER_OUTCOMES.named(side), ends if side == live else {}, f"reading the {name} outcomes", listen):
-            record = decode(message)
+        for record in _records(kafka, side, ORDER_OUTCOMES, until, f"reading the {name} outcomes", listen):
             found.add(record.name, record.value)
         sides.append({i: end for i, end in found.all().items() if first_at is None or rules.counts(first_at.get(i, 0))})
     return compare(*sides)
 
 
-def _first_at(kafka: str, live: str, ends: Mapping[str, int], rules: Rules) -> dict[int, int] | None:
+def _first_at(kafka: str, live: Sequence[str], ends: Mapping[str, int], rules: Rules) -> dict[int, int] | None:
     """Return when each order's first line was decided (ms); None where every order counts."""
     if rules.since is None and rules.until is None:
         return None
     found: dict[int, int] = {}
-    for message in _messages(kafka, STOCK_DECISIONS.named(live), ends, "", lambda *_: None):
-        record = decode(message)
+    for record in _records(kafka, live, STOCK_DECISIONS, ends, "", lambda *_: None):
         for order_id in record.value["order_id"] if record.name == "StockDecisions" else ():
             found[order_id] = min(record.value["decided_at"], found.get(order_id, record.value["decided_at"]))
     return found
 
 
-def _messages(kafka: str, topic: str, ends: Mapping[str, int], phase: str, listen: Listener) -> Iterator[bytes]:
-    places = [(topic, number) for number in range(partitions_of(kafka, [topic])[topic])]
-    for message in read_whole(kafka, places, lambda done, total: listen(phase, done, total)):
-        if int(message.offset() or 0) < ends.get(f"{topic}-{message.partition()}", 2**62):
-            try:
-                decode(message.value())
-            except UndecodableError:
-                continue
-            yield message.value() or b""
+def _records(kafka: str, prefixes: Sequence[str], topic: Topic, ends: Mapping[str, int], phase: str, listen: Listener) -> Iterator[Decoded]:
+    for message in read_whole(kafka, _places(kafka, prefixes, [topic]), lambda done, total: listen(phase, done, total)):
+        if int(message.offset() or 0) < ends.get(f"{message.topic()}-{message.partition()}", 2**62):
+            with suppress(UndecodableError):
+                yield decode(message.value())
 
 
 @contextmanager

@@ -6,13 +6,13 @@ events the outcomes tell when it decided, and which commands it refused when.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from schemas.codec import Decoded, encode
 from schemas.outcomes import OrderCommandKind, OutcomeChange, Refusal, StockCommandKind
-from schemas.partitions import order_partition
+from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS
 
 READ: Final = (STOCK_DECISIONS, STOCK_COMMANDS, ORDER_COMMANDS, ORDER_OUTCOMES, PAYMENT_RESULTS)
@@ -33,7 +33,7 @@ class Hold(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A command about a product from outside the stages."""
+    """A command about a product from outside the stages. (Not the domain's own Command, which may be another version's here.)"""
 
     kind: int
     command_id: str
@@ -55,20 +55,24 @@ class Asked(NamedTuple):
 
 
 class Tape:
-    """Filled by `add`, in any order that keeps each partition's; complete only with all of READ."""
+    """Filled by `add`, one generation after the other, in any order that keeps each partition's; complete only with all of READ.
 
-    def __init__(self, partitions: int) -> None:
-        self.partitions = partitions
+    `counts`: how many partitions each generation of the topics has, the oldest first. What is read is given the partition that it would have in the last one.
+    """
+
+    def __init__(self, *counts: int) -> None:
+        self._partitions_of: Sequence[int] = counts
+        self.partitions = counts[-1]
         self.stock: defaultdict[int, list[tuple[Place, Hold | Move]]] = defaultdict(list)
         self.invalid: list[tuple[int, int, bytes]] = []
         """(when, the orders agent's partition, StockDecisions) of lines that no stock is asked for."""
-        self.inner: defaultdict[tuple[int, int, int], deque[Place]] = defaultdict(deque)
-        """(kind, order ID, line) -> when the orders agent's own commands were carried out."""
+        self.inner: defaultdict[tuple[int, int, int], list[Place]] = defaultdict(list)
+        """(kind, order ID, line) -> when the orders agent's own commands were carried out, the first one last."""
         self.commands: defaultdict[int, list[Asked]] = defaultdict(list)
         self.decided: dict[int, tuple[str, int]] = {}
-        self.refused: defaultdict[tuple[int, str], deque[tuple[int, str]]] = defaultdict(deque)
+        self.refused: defaultdict[tuple[int, str], list[tuple[int, str]]] = defaultdict(list)
         """(order ID, command ID) -> when it was refused and why, each time that it came."""
-        self.moved: defaultdict[tuple[int, str], deque[int]] = defaultdict(deque)
+        self.moved: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
         """(order ID, SHIP or RETURN) -> when such a command was carried out, each time."""
         self.paid: dict[tuple[int, int, int], tuple[int, str]] = {}
         self.first_at: dict[int, int] = {}
@@ -76,25 +80,28 @@ class Tape:
         """Each product's first line."""
         self.demand: Counter[str] = Counter()
         self.end_at = 0
-        self._as_of: dict[tuple[int, int, int], int] = {}
+        self._as_of: dict[tuple[int, int, int, int], int] = {}
+        """(generation, partition, offset, number in the record) of a COUNT -> of when it is."""
         self._counted: set[tuple[int, int]] = set()
-        self._waiting: list[tuple[int, int, int, Place, Move]] = []
+        self._waiting: list[tuple[tuple[int, int, int, int], Place, Move]] = []
         self._numbers = 0
+        self._same: dict[Any, Any] = {}
+        """What many lines say is kept once."""
 
-    def add(self, topic: str, partition: int, offset: int, at: int, record: Decoded) -> None:
-        """Take one record; `topic` without prefix, `at` when the brokers took it in ms."""
+    def add(self, topic: str, partition: int, offset: int, at: int, record: Decoded, generation: int = 0) -> None:
+        """Take one record; `topic` without prefix, `at` when the brokers took it in ms, `generation` its number in `counts`, from 0."""
         if record.name not in _RECORDS[topic]:
             return
         self.end_at = max(self.end_at, at)
         value = record.value
         if record.name == "StockDecisions":
-            self._add_holds(partition, value)
+            self._add_holds(value)
         elif record.name == "StockMovements":
-            self._add_moves(value)
+            self._add_moves(generation, value)
         elif topic == STOCK_COMMANDS.name:
-            self._add_counts(partition, offset, record)
+            self._add_counts(generation, partition, offset, record)
         elif topic == ORDER_COMMANDS.name:
-            self._add_commands(partition, at, record)
+            self._add_commands(generation, partition, at, record)
         elif record.name == "PaymentResults":
             for order_id, attempt, sequence, result, reason in zip(*(value[c] for c in ("order_id", "attempt", "sequence", "result", "reason")), strict=True):
                 self.paid.setdefault((order_id, attempt, sequence), (result, reason))
@@ -105,16 +112,13 @@ class Tape:
 
     def finish(self) -> None:
         """All is read: put everything in order."""
-        for partition, offset, index, place, move in self._waiting:
-            as_of = self._as_of.get((partition, offset, index), 0)
-            self.stock[partition].append((place, move._replace(as_of=as_of)))
-        self._waiting = []
+        for source, place, move in self._waiting:
+            self._put(move.product_id, place, move._replace(as_of=self._as_of.get(source, 0)))
         for items in self.stock.values():
             items.sort(key=lambda item: item[0])
         for places in self.inner.values():
-            ordered = sorted(places)
-            places.clear()
-            places.extend(ordered)
+            places.sort(reverse=True)
+        self._waiting, self._counted, self._same = [], set(), {}
 
     def command_at(self, asked: Asked) -> int:
         """Return when the orders agent took a command, as near as the log says it (ms)."""
@@ -126,7 +130,7 @@ class Tape:
         kind, command_id, order_id, *_ = asked.fields
         status, decided_at = self.decided.get(order_id, ("", 0))
         if refused := self.refused.get((order_id, command_id)):
-            refused_at, refusal = refused.popleft()
+            refused_at, refusal = refused.pop(0)
             # A cancellation that came before its order was kept until a deadline of its own; one batch may have refused a shipment
             # and then decided the order.
             is_before = refusal == Refusal.NOT_CONFIRMED.name and refused_at == decided_at and status == "CONFIRMED"
@@ -134,7 +138,7 @@ class Tape:
         if kind == OrderCommandKind.CANCEL:
             return decided_at if status == "CANCELLED" else asked.at
         moved = self.moved.get((order_id, OrderCommandKind(kind).name))
-        return moved.popleft() if moved else max(asked.at, decided_at)
+        return moved.pop(0) if moved else max(asked.at, decided_at)
 
     # -- stock ---------------------------------------------------------------------------------------------------------
 
@@ -143,39 +147,43 @@ class Tape:
         is_refused = bool(refusal) and refusal != Refusal.COUNT_BELOW_RESERVED
         return at, version, is_refused, self._numbers
 
-    def _add_holds(self, partition: int, value: Mapping[str, Any]) -> None:
-        at, home = value["decided_at"], value["partition"]
-        for number, line in enumerate(zip(*(value[c] for c in LINE), strict=True)):
+    def _put(self, product: str, place: Place, item: Hold | Move) -> None:
+        self.stock[product_partition(product, self.partitions)].append((place, item))
+
+    def _add_holds(self, value: Mapping[str, Any]) -> None:
+        at, same = value["decided_at"], self._same
+        for number, fields in enumerate(zip(*(value[c] for c in LINE), strict=True)):
+            line = tuple(same.setdefault(field, field) for field in fields)
             self.first_at[line[0]] = min(at, self.first_at.get(line[0], at))
             if Refusal(value["refusal"][number]).is_invalid_line:
-                self.invalid.append((at, partition, one_of(value, [number])))
+                self.invalid.append((at, order_partition(line[0], self.partitions), one_of(value, [number])))
                 continue
             place = self._place(at, value["version"][number], value["refusal"][number])
-            self.stock[home].append((place, Hold(line)))
             product = line[3]
+            self._put(product, place, Hold(line))
             self.opened[product] = min(place, self.opened.get(product, place))
             if line[:2] not in self._counted:
                 self._counted.add(line[:2])
                 self.demand[product] += line[4]
 
-    def _add_moves(self, value: Mapping[str, Any]) -> None:
+    def _add_moves(self, generation: int, value: Mapping[str, Any]) -> None:
         columns = zip(*(value[c] for c in (*MOVE, "refusal", "version", "offset", "index", "actor")), strict=True)
         for *fields, refusal, version, offset, index, actor in columns:
             place = self._place(value["decided_at"], version, refusal)
             if actor == ORDERS_AGENT and not fields[1]:
                 self.inner[fields[0], fields[2], fields[3]].append(place)
             else:
-                self._waiting.append((value["partition"], offset, index, place, Move._make((*fields, 0, actor))))
+                self._waiting.append(((generation, value["partition"], offset, index), place, Move._make((*fields, 0, actor))))
 
-    def _add_counts(self, partition: int, offset: int, record: Decoded) -> None:
+    def _add_counts(self, generation: int, partition: int, offset: int, record: Decoded) -> None:
         """Of a COUNT the answer does not say of when it is; the command does."""
         value = record.value
         if record.name == "StockCommand":
-            self._as_of[partition, offset, 0] = value["as_of"]
+            self._as_of[generation, partition, offset, 0] = value["as_of"]
             return
         for index, (kind, as_of) in enumerate(zip(value["kind"], value["as_of"], strict=True)):
             if kind == StockCommandKind.COUNT:
-                self._as_of[partition, offset, index] = as_of
+                self._as_of[generation, partition, offset, index] = as_of
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
@@ -185,20 +193,22 @@ class Tape:
         elif value["change"] in _COMMANDED:
             self.moved[value["order_id"], _COMMANDED[value["change"]]].append(value["changed_at"])
 
-    def _add_commands(self, partition: int, at: int, record: Decoded) -> None:
+    def _add_commands(self, generation: int, partition: int, at: int, record: Decoded) -> None:
         value = record.value
         if record.name == "ImportedOrder":
-            if order_partition(value["order_id"], self.partitions) == partition:
-                self.commands[partition].append(Asked(at, (value["order_id"], value["decided_at"]), "", encode(record.name, value)))
+            self._ask(generation, partition, value["order_id"], Asked(at, (value["order_id"], value["decided_at"]), "", encode(record.name, value)))
             return
         if record.name == "OrderCommand":
             items: list[tuple[Any, ...]] = [(OrderCommandKind[value["kind"]].value, *(value[c] for c in COMMAND[1:]))]
         else:
             items = list(zip(*(value[c] for c in COMMAND), strict=True))
         for fields in items:
-            # One that a foreign partitioner put elsewhere was sent on, and comes by once more.
-            if order_partition(fields[2], self.partitions) == partition:
-                self.commands[partition].append(Asked(at, fields, value["actor"]))
+            self._ask(generation, partition, fields[2], Asked(at, fields, value["actor"]))
+
+    def _ask(self, generation: int, partition: int, order_id: int, asked: Asked) -> None:
+        # One that a foreign partitioner put elsewhere was sent on, and comes by once more.
+        if order_partition(order_id, self._partitions_of[generation]) == partition:
+            self.commands[order_partition(order_id, self.partitions)].append(asked)
 
 
 def one_of(value: Mapping[str, Any], numbers: list[int]) -> bytes:

@@ -31,9 +31,9 @@ class ShadowError(LogError):
     """A shadow that cannot be; the text says why and what to do."""
 
 
-def check_prefix(kafka: str, prefix: str, live: str) -> bool:
+def check_prefix(kafka: str, prefix: str, live: Sequence[str]) -> bool:
     """Return whether the prefix's topics are a shadow's that is already there; raises ShadowError for a prefix that is live, or somebody's."""
-    if not prefix or prefix == live:
+    if not prefix or prefix in live:
         raise ShadowError(f"the shadow's prefix is {prefix!r}, and so is that of the live topics: choose another with --prefix")
     with explained(kafka):
         known = admin(kafka).list_topics(timeout=TIMEOUT_S).topics

@@ -25,6 +25,7 @@ from streams.stages.payments import payments_kind
 from streams.stages.stock import STOCK
 
 LATE: Final = 2**62
+TOO_OLD: Final = "ORDER_TOO_OLD"
 RESULT: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "result", "reason")
 
 
@@ -84,7 +85,7 @@ class World:
         self._emit = emit
         self._now = 0
         self._taken = 0
-        kinds = (STOCK, orders_kind(rules.order_timeout), payments_kind(Recorded(tape, rules)))
+        kinds = (STOCK, *_kinds(Recorded(tape, rules), rules))
         numbers = range(tape.partitions)
         self._stages = {(kind.name, p): kind.new(At(p, tape.partitions)) for kind in kinds for p in numbers}
         self._kinds: Mapping[str, StageKind] = {kind.name: kind for kind in kinds}
@@ -111,14 +112,14 @@ class World:
 
     def _fill(self) -> None:
         tape = self._tape
-        for partition, items in tape.stock.items():
-            for place, item in self._by_rule(items):
+        for partition in list(tape.stock):
+            for place, item in self._by_rule(tape.stock.pop(partition)):
                 self._queues[ORDERS.name, partition].put(place, item)
         for at, partition, value in tape.invalid:
             (order_id,) = codec.decode(value).value["order_id"]
             self._queues[STOCK_DECISIONS.name, partition].put(self._answer_at(order_id, 1, at), value)
         ended = [decided_at for status, decided_at in tape.decided.values() if status == "EXPIRED"]
-        for at in (*ended, *(at for refused in tape.refused.values() for at, _ in refused)):
+        for at in (*ended, *(at - (why == TOO_OLD) for refused in tape.refused.values() for at, why in refused)):
             self._wakes.put(at, None)
         self._wakes.put(tape.end_at, None)
         for partition, commands in tape.commands.items():
@@ -250,7 +251,7 @@ class World:
         for fields in zip(*(value[c] for c in (*MOVE, "as_of")), strict=True):
             places = self._tape.inner.get((fields[0], fields[2], fields[3]))
             # What had no like live comes before whatever else is then to be taken.
-            place = places.popleft() if places else (self._now, 0, False, 0)
+            place = places.pop() if places else (self._now, 0, False, 0)
             self._queues[ORDERS.name, partition].put(max(place, (self._now, 0, False, 0)), Move._make((*fields, value["actor"])))
 
     def _pay(self, partition: int, value: Mapping[str, Any]) -> None:
@@ -259,6 +260,13 @@ class World:
             is_late = status in {"CANCELLED", "EXPIRED"}
             waits = fields[0] == PaymentKind.CHARGE and status in {"CONFIRMED", "PAYMENT_FAILED", "CANCELLED", "EXPIRED"}
             self._queues[PAYMENT_RESULTS.name, partition].put(max(self._now, decided_at + is_late) if waits else self._now, fields)
+
+
+def _kinds(provider: Recorded, rules: Rules) -> tuple[StageKind, StageKind]:
+    """Return the stages of orders and payments; a version of them that knows of no retention is not told of any where there is none."""
+    if not rules.order_retention:
+        return orders_kind(rules.order_timeout), payments_kind(provider)
+    return orders_kind(rules.order_timeout, rules.order_retention), payments_kind(provider, forgets=True)
 
 
 def _run_key(item: Hold | Move) -> str | None:

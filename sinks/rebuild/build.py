@@ -9,9 +9,9 @@ from typing import Final
 
 from sinks import batch
 from sinks.batch import Batch, Move
-from sinks.errors import NotNowError
+from sinks.errors import NotNowError, SinkError
 from sinks.rebuild.part import Listener, Part
-from sinks.rebuild.reader import Reader
+from sinks.rebuild.reader import MOVED, Reader
 from sinks.rebuild.selection import Chosen
 from sinks.rows import Partition, Record
 from sinks.shards import own_moves
@@ -48,6 +48,7 @@ class Build:
     ) -> None:
         """Bring parts to these offsets, or to the log's end as it is now; what they have they skip."""
         ends = self._reader.ends() if ends is None else {**dict.fromkeys(self._reader.partitions, 0), **ends}
+        self._must_reach(ends)
         starts = {place: min(self._held[part.name][place] for part in parts) for place in self._reader.partitions}
         done, total = sum(starts.values()), sum(max(ends[place], start) for place, start in starts.items())
         with _Lanes(parts) as lanes:
@@ -58,6 +59,11 @@ class Build:
                     self._listen(READING, done := sum(starts.values()), total)
         if say:
             self._listen(READING, max(done, total), total)
+
+    def _must_reach(self, ends: Mapping[Partition, int]) -> None:
+        """Live rows that come from a generation of the topics which came into use meanwhile would go backwards."""
+        if any(topic not in self._reader.gone for topic, _ in ends.keys() - set(self._reader.partitions)):
+            raise SinkError(MOVED)
 
     def _take(
         self, records: Sequence[Record], before: Mapping[Partition, int], at: Mapping[Partition, int], watch: Callable[[Record], None] | None, lanes: _Lanes

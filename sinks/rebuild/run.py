@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from schemas import views
 from schemas.shards import shard_sink
-from schemas.topics import ORDER_OUTCOMES
 from sinks import sql
 from sinks.config import Settings
 from sinks.errors import SinkError
@@ -126,7 +125,7 @@ class _Run:
 
     def _must_know_all(self, part: Part) -> None:
         """Live rows that come from other topics as well would be taken for wrong ones, and lost in a swap."""
-        if others := sorted({topic for topic, _ in part.live_positions()} - {topic for topic, _ in self._reader.partitions}):
+        if others := sorted({topic for topic, _ in part.live_positions()} - {topic for topic, _ in self._reader.partitions} - self._reader.gone):
             raise SinkError(
                 f"the live rows of {part.name} come from topics besides those of HOLDFAST_TOPIC_PREFIX, which are not read here: {', '.join(others)}"
             )
@@ -134,7 +133,9 @@ class _Run:
     def _compare(self, part: Part) -> Differences:
         self._await(part)
         self._listen(f"{part.name}: comparing", 0, 0)
-        return part.compare(self._chosen, partial(self._build.to, [part]))
+        found = part.compare(self._chosen, partial(self._build.to, [part]))
+        self._reader.check_generation()
+        return found
 
     def _await(self, part: Part) -> None:
         """Wait until the live rows stand where the rebuilt ones do: one that is behind would differ for no other reason."""
@@ -151,8 +152,7 @@ class _Run:
 
     def _must_be_whole(self, found: Differences) -> None:
         """Rows whose records the brokers have deleted are in the live store alone: a swap would lose them."""
-        begins = self._reader.begins()
-        cut = [f"{topic}[{number}] from {at}" for (topic, number), at in begins.items() if at > 0 and topic.endswith(ORDER_OUTCOMES.name)]
+        cut = self._reader.cut()
         if cut and found.extra:
             raise SinkError(
                 f"the log does not go back to its beginning any more ({', '.join(cut)}), and {found.extra} rows are in the live store alone: "

@@ -146,12 +146,13 @@ def test_money_that_may_still_come_keeps_the_row() -> None:
     shop.assert_clean()
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_whatever_comes_when_every_promise_is_kept_and_the_rows_are_few(seed: int) -> None:
-    """Orders, their repeats and commands about them, young and old, over many times the retention; and tasks that fail on the way."""
-    shop, rng = Shop(seed), random.Random(seed)
+def at_random(shop: Shop, seed: int, *, at_once: bool = False) -> tuple[list[int], int]:
+    """Place orders, their repeats and commands about them, young and old, over many times the retention, while tasks fail.
+
+    `at_once`: each is decided before the next one comes. Returns the orders' IDs, and how many rows there were at most.
+    """
+    rng, ids = random.Random(seed), list[int]()
     shop.fates, shop.weights = SOUND, (10, 1, 1, 1)
-    ids: list[int] = []
     most = 0
     for _ in range(400):
         shop.now += rng.randrange(RETENTION // 20)
@@ -164,7 +165,16 @@ def test_whatever_comes_when_every_promise_is_kept_and_the_rows_are_few(seed: in
             shop.command(rng.choice(("CANCEL", "SHIP", "SHIP", "RETURN")), order_id)
         for _ in range(rng.randrange(4)):
             shop.step()
+        if at_once:
+            shop.run()
         most = max(most, len(shop.rows(topics.ORDER_STATE)))
+    return ids, most
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_comes_when_every_promise_is_kept_and_the_rows_are_few(seed: int) -> None:
+    shop = Shop(seed)
+    ids, most = at_random(shop, seed)
     shop.later(TIMEOUT + 6_000)
     for order_id in ids:
         shop.command("SHIP", order_id)

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from confluent_kafka import KafkaError, Producer
 
 from failpoints.names import REPARTITION
 from generations import read
 from holdfast import audit, topics
+from holdfast.cli import main
 from holdfast.lag import READERS, LagMeter
 from holdfast.repartition.change import Repartition
 from holdfast.repartition.errors import TakenOverError
@@ -197,6 +199,18 @@ def change_under_load(pipeline: Pipeline, to: int, steps: list[str], enough: int
     report = audit.run(kafka, pipeline.mysql, pipeline.redis, prefix)
     assert report.ok, report.text()
     assert report.checked["I2"]["orders"] == len(customers.acknowledged)
+    stores = replayed(pipeline, "stores", "--check")
+    assert (stores["differences"], stores["behind"]) == (0, 0)
+    again = replayed(pipeline, "shadow")
+    assert (again["different"], again["orders"]) == (0, len(customers.acknowledged))
+
+
+def replayed(pipeline: Pipeline, *arguments: str) -> dict[str, Any]:
+    """The log of all generations taken again."""
+    result = CliRunner(env=pipeline.environment()).invoke(main, ["replay", *arguments, "--json"])
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
 
 
 @pytest.mark.parametrize("steps", [pytest.param(["seeded", "switched"], id="some"), pytest.param(STEPS, id="every", marks=pytest.mark.long)])

@@ -17,12 +17,20 @@ from typing import Any
 import pytest
 import redis
 from click.testing import CliRunner
+from confluent_kafka.admin import AdminClient
 
+from generations import Step
 from holdfast.cli import main
+from holdfast.repartition.register import Register
 from ingest.errors import StoreError
 from ingest.reads.tables import Tables
 from schemas import views
+from sinks.config import settings
+from sinks.errors import SinkError
 from sinks.migrate import migrate
+from sinks.rebuild.run import rebuild
+from sinks.rebuild.selection import Selection
+from sinks.rows import INPUTS
 from tests.support.outputs import expected, in_mysql, in_redis, level, outcome
 from tests.support.row_watch import RowWatch
 from tests.support.sink_processes import Log, Sink, mysql_sink, redis_sink, traffic
@@ -341,6 +349,76 @@ def test_a_store_that_is_fed_by_other_topics_as_well_is_left_alone(shop: Shop) -
     assert result.exit_code == 1
     assert "another.order.outcomes" in result.output
     shop.must_be_tidy()
+
+
+class Moved:
+    """The shop with two generations of topics: of some orders one version lies in the first, one in the second."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop, self.root = shop, shop.log.prefix
+        shop.log.write(traffic(range(1, 100), versions=1))
+        time.sleep(0.05)
+        self.since = int(time.time() * 1000)
+        shop.log.write([outcome(1060, 1, ["A"]), level("A", 10)])
+        time.sleep(0.05)
+        self.until = int(time.time() * 1000)
+        self.register = Register(shop.log.kafka, self.root)
+        self.later = Log(shop.log.kafka, f"{self.root}g2.", partitions=6)
+        self.register.say(2, 6, Step.CURRENT)
+        self.later.write([outcome(1060, 2, ["A"]), level("A", 11), *(outcome(i, 2, ["P1", "P2"]) for i in range(1, 60, 5)), *traffic(range(100, 150))])
+        shop.log.values += self.later.values
+
+    def catch_up(self) -> None:
+        everything = expected(self.shop.log.values)
+        self.shop.mysql.wait(lambda: in_mysql(self.shop.mysql_url) == everything)
+        self.shop.redis.wait(lambda: in_redis(self.shop.redis_url) == everything.without_users())
+
+    def lose_the_first(self) -> None:
+        client = AdminClient({"bootstrap.servers": self.shop.log.kafka})
+        client.delete_topics([f"{self.root}{topic.name}" for topic in INPUTS])
+        while {f"{self.root}{topic.name}" for topic in INPUTS} & set(client.list_topics(timeout=20).topics):
+            time.sleep(0.1)
+
+
+def test_the_topics_of_every_generation_are_one_log(shop: Shop) -> None:
+    moved = Moved(shop)
+    shop.start()
+    moved.catch_up()
+    assert shop.run("--check")["differences"] == 0
+    harm(shop)
+    shop.sql(f"UPDATE {views.ORDERS} SET amount = -1 WHERE order_id = 1060")
+    window = ("--from", str(moved.since), "--to", str(moved.until))
+    found = shop.run("--mysql", "--swap", *window)
+    assert ([each["key"] for each in found["named"]], found["rows"]) == (["1060"], 3)
+    assert shop.run("--swap", "--order", "7")["differences"] == 2
+    assert shop.run("--check", code=1)["differences"] == 8
+    assert shop.run("--swap")["swapped"]
+    shop.must_hold()
+    shop.must_be_tidy()
+
+    # Of the first generation nothing is left but what the live stores have of it: it is named, and no swap loses it.
+    moved.lose_the_first()
+    assert shop.run("--check", code=1)["extra"] > 0
+    result = CliRunner(env=shop.environment).invoke(main, ["replay", "stores", "--swap"])
+    assert result.exit_code == 1
+    assert f"{moved.root}order.outcomes is gone" in result.output
+    shop.must_hold()
+
+
+@pytest.mark.parametrize(("store", "phase"), [("redis", "redis: comparing"), ("mysql", "mysql: swapping")])
+def test_where_the_partitions_change_on_the_way_nothing_is_swapped(shop: Shop, store: str, phase: str) -> None:
+    shop.log.write(traffic(range(1, 30)))
+    shop.start()
+    shop.catch_up()
+
+    def listen(name: str, _done: int, _total: int) -> None:
+        if name == phase:
+            Register(shop.log.kafka, shop.log.prefix).say(2, 6, Step.CURRENT)
+            shop.sql(f"INSERT IGNORE INTO {views.SINK_POSITIONS} VALUES ('mysql', '{shop.log.prefix}g2.order.outcomes', 0, 7)")
+
+    configured = settings(kafka=shop.log.kafka, topic_prefix=shop.log.prefix, mysql=shop.mysql_url, redis=shop.redis_url)
+    with pytest.raises(SinkError, match="the number of partitions was changed meanwhile"):
+        rebuild(configured, [store], Selection(), listen, swap=True)
 
 
 @pytest.mark.parametrize("flags", [("--check", "--swap"), ("--order", "1", "--product", "A"), ("--order", "x"), ("--from", "2026-01-02", "--to", "2026-01-01")])

@@ -34,11 +34,12 @@ class Log:
 
     kafka: str
     prefix: str
+    partitions: int = PARTITIONS
     values: Values = field(default_factory=list)
     at: dict[tuple[str, int, int], Mapping[str, Any] | bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        topics.create(self.kafka, self.prefix, PARTITIONS)
+        topics.create(self.kafka, self.prefix, self.partitions)
         self._producer = Producer(
             {"bootstrap.servers": self.kafka, "transactional.id": f"{self.prefix}tests", "transaction.timeout.ms": 10_000, "log_level": 2}
         )
@@ -76,7 +77,7 @@ class Log:
     def _ends(self, isolation: str) -> Positions:
         consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": f"{self.prefix}tests", "isolation.level": isolation})
         names = [topic.named(self.prefix) for topic in (ORDER_OUTCOMES, STOCK_LEVELS)]
-        found = {(t, n): consumer.get_watermark_offsets(TopicPartition(t, n), 30)[1] for t in names for n in range(PARTITIONS)}
+        found = {(t, n): consumer.get_watermark_offsets(TopicPartition(t, n), 30)[1] for t in names for n in range(self.partitions)}
         consumer.close()
         return found
 
@@ -84,9 +85,9 @@ class Log:
         """What the dead-letter topic holds now."""
         name, found = DEAD_LETTERS.named(self.prefix), []
         consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": f"{self.prefix}tests", "enable.partition.eof": True})
-        consumer.assign([TopicPartition(name, n, 0) for n in range(PARTITIONS)])
+        consumer.assign([TopicPartition(name, n, 0) for n in range(self.partitions)])
         ended = 0
-        while ended < PARTITIONS:
+        while ended < self.partitions:
             for message in consumer.consume(100, 1):
                 ended += message.error() is not None
                 found += [] if message.error() else [codec.decode(message.value()).value]
@@ -95,7 +96,7 @@ class Log:
 
     def _produce(self, value: Mapping[str, Any] | bytes) -> None:
         topic, key, data = (ORDER_OUTCOMES.name, b"?", value) if isinstance(value, bytes) else encoded(value)
-        number = partition_of(key, PARTITIONS)
+        number = partition_of(key, self.partitions)
         self._producer.produce(self.prefix + topic, data, key, number, on_delivery=lambda _, m: self._remember(m, value))
         self._producer.poll(0)
 

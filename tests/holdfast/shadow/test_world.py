@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from holdfast.repartition.rows import merged, spread
 from holdfast.shadow.diff import Diff, Ends, compare
 from holdfast.shadow.rules import DROP_LINES, Rules
 from holdfast.shadow.tape import READ, Tape
 from holdfast.shadow.world import World
 from schemas import codec
+from schemas.order_times import EPOCH_MS
 from schemas.outcomes import MAX_ITEMS
-from schemas.topics import ORDER_OUTCOMES, ORDERS, Topic
+from schemas.topics import ORDER_OUTCOMES, ORDERS, POSITIONS_KEY, Topic
 from streams.payments.sandbox import DECLINED_TOKEN
 from streams.runtime.records import Write
+from tests.flow.shop import A
+from tests.flow.test_retention import RETENTION, Shop, at_random
 from tests.flow.traffic import Traffic
 from tests.support.flow import SOUND, START, TIMEOUT, Fate, Flow
 from tests.support.replay import new_flow
@@ -37,12 +42,13 @@ def timed(flow: Flow) -> Times:
     return times
 
 
-def tape_of(flow: Flow, times: Times) -> Tape:
-    tape = Tape(flow.partitions)
-    for (name, partition), records in flow.log.records.items():
-        for record in records if name in NAMES else ():
-            if (decoded := decoded_or_none(record.value)) is not None:
-                tape.add(name, partition, record.offset, times[name, partition, record.offset], decoded)
+def tape_of(*generations: tuple[Flow, Times]) -> Tape:
+    tape = Tape(*(flow.partitions for flow, _ in generations))
+    for number, (flow, times) in enumerate(generations):
+        for (name, partition), records in flow.log.records.items():
+            for record in records if name in NAMES else ():
+                if (decoded := decoded_or_none(record.value)) is not None:
+                    tape.add(name, partition, record.offset, times[name, partition, record.offset], decoded, number)
     tape.finish()
     return tape
 
@@ -55,11 +61,16 @@ def decoded_or_none(value: bytes | None) -> codec.Decoded | None:
 
 
 def shadowed(flow: Flow, times: Times, rules: Rules) -> tuple[Diff, list[Write]]:
+    return shadowed_as_one([(flow, times)], rules)
+
+
+def shadowed_as_one(generations: Sequence[tuple[Flow, Times]], rules: Rules) -> tuple[Diff, list[Write]]:
     written: list[Write] = []
-    for _ in World(tape_of(flow, times), rules, written.extend).run():
+    for _ in World(tape_of(*generations), rules, written.extend).run():
         pass
     was, would = Ends(), Ends()
-    for side, values in ((was, live_outcomes(flow)), (would, [w.value for w in written if w.topic is ORDER_OUTCOMES])):
+    lived = [value for flow, _ in generations for value in live_outcomes(flow)]
+    for side, values in ((was, lived), (would, [write.value for write in written if write.topic is ORDER_OUTCOMES])):
         for value in values:
             if (decoded := decoded_or_none(value)) is not None:
                 side.add(decoded.name, decoded.value)
@@ -73,19 +84,58 @@ def live_outcomes(flow: Flow) -> Sequence[bytes | None]:
 def busy(seed: int, acts: int = 200) -> tuple[Flow, Times]:
     """A shop that was given everything: doubled, foreign, impossible and late lines, races of cancellations and payments, orders of other systems."""
     flow = new_flow(3, seed)
-    flow.fates, flow.weights = SOUND, (10, 1, 1, 1)
     times = timed(flow)
     traffic = Traffic(flow, seed)
     traffic.open_shop()
+    work(flow, traffic, acts)
+    traffic.finish()
+    flow.settle()
+    return flow, times
+
+
+def work(flow: Flow, traffic: Traffic, acts: int) -> None:
+    flow.fates, flow.weights = SOUND, (10, 1, 1, 1)
     for _ in range(acts):
         traffic.act()
         flow.wait(flow.rng.randrange(40))
         for _ in range(flow.rng.randrange(5)):
             flow.step()
             flow.wait(3)
+
+
+def busy_while_partitions_change(seed: int, acts: int = 60) -> list[tuple[Flow, Times]]:
+    """The same, in three generations of its topics: each is filled as `holdfast repartition` does, once the one before has read all it was given."""
+    flow = new_flow(3, seed)
+    found = [(flow, timed(flow))]
+    traffic = Traffic(flow, seed)
+    traffic.open_shop()
+    for partitions in (3, 5, 2):
+        if partitions != flow.partitions:
+            flow.run()
+            traffic.flow, flow = (later := filled_from(flow, partitions)), later
+            found.append((flow, timed(flow)))
+        work(flow, traffic, acts)
     traffic.finish()
     flow.settle()
-    return flow, times
+    return found
+
+
+def filled_from(flow: Flow, partitions: int) -> Flow:
+    later = new_flow(partitions, flow.rng.randrange(10**6))
+    later.now = flow.now + 1_000
+    for kind in flow.kinds:
+        rows = merged(rows_of(flow, kind.changelog, p) for p in range(flow.partitions))
+        for partition, part in enumerate(spread(kind.changelog, rows, partitions)):
+            for key, value in part.items():
+                later.log.append(kind.changelog, partition, key, value)
+    for task in later.tasks:
+        task.open()
+    return later
+
+
+def rows_of(flow: Flow, changelog: Topic, partition: int) -> dict[bytes, bytes]:
+    last = {record.key or b"": record.value for record in flow.log.records[changelog.name, partition]}
+    return {key: value for key, value in last.items() if value is not None and key != POSITIONS_KEY}
 
 
 @pytest.mark.parametrize("seed", [2, 5, 8, 14, 34, 39])
@@ -103,6 +153,30 @@ def test_the_same_rules_end_every_order_as_it_ended_whatever_came() -> None:
     for seed in range(100, 400):
         diff, _ = shadowed(*busy(seed), Rules(order_timeout=TIMEOUT))
         assert diff.named == [], seed
+
+
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 100))])
+def test_generations_of_the_topics_are_decided_as_one_log(seed: int) -> None:
+    generations = busy_while_partitions_change(seed)
+    diff, written = shadowed_as_one(generations, Rules(order_timeout=TIMEOUT))
+    assert diff.orders > 20
+    assert (diff.named, diff.different) == ([], 0)
+    assert {write.partition for write in written} == {0, 1}  # as many as the last one has
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 30))])
+def test_orders_whose_rows_were_forgotten_end_as_they_ended(seed: int) -> None:
+    shop = Shop(seed)
+    times = timed(shop)
+    shop.stock("RESTOCK", A, 1)  # the opening stock came before the clock
+    ids, _ = at_random(shop, seed, at_once=True)
+    shop.settle()
+    refused = [codec.decode(value) for value in live_outcomes(shop)]
+    assert any(record.value.get("refusal") == "ORDER_TOO_OLD" for record in refused)
+    times = defaultdict(lambda: EPOCH_MS + 10**9, times)
+    diff, _ = shadowed(shop, times, Rules(order_timeout=TIMEOUT, order_retention=RETENTION))
+    assert diff.orders > len(ids) / 2
+    assert (diff.named, diff.different) == ([], 0)
 
 
 def test_the_same_tape_gives_the_same_bytes() -> None:
