@@ -16,7 +16,8 @@ What a clean audit does not prove:
 - What the stores showed on the way: it sees them once. That they never go backwards is a test of the sinks.
 - A service that always said "insufficient": lines are refused justly only as far as the log's own stock goes.
 - With `live`, anything still under way: lines without answers, orders without decisions, holds on their way back.
-It needs the whole history: where records were deleted from a topic it refuses to judge.
+Where the brokers have deleted the log's beginning it takes what came before as the stages' own rows have it, as an opening balance, checks what
+is left, and says what it could not (docs/audit.md).
 """
 
 from __future__ import annotations
@@ -48,12 +49,14 @@ def run(
     shards: Sequence[str] = (),
     live: bool = False,
     complete: bool = False,
+    since: int = 0,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> Report:
     """Read the topics named with `prefix`, and the stores unless both URLs are None, and check everything.
 
     At rest (the default) an undecided order, an unanswered line or a lagging store is a violation; `live` allows what
     is under way. `shards` are the databases of HOLDFAST_MYSQL_SHARDS, in that order.
+    `since` (ms) counts where the brokers have deleted the log's beginning: it begins then at the earliest.
     `journals` are files that clients wrote (journals.py says how); `complete`: they are all there are.
     Raises CannotCheckError where something is missing that the audit needs.
     """
@@ -63,7 +66,7 @@ def run(
     # Journals and stores first: what they hold by now is in the log when its ends are looked at.
     written = [Journal.open(path) for path in journals]
     stores = read_stores(mysql_url, redis_url, progress, shards) if mysql_url and redis_url else None
-    log = read_log(kafka, prefix, live=live, progress=progress)
+    log = read_log(kafka, prefix, live=live, progress=progress, since=since)
     report = check(log, stores, written, live=live, complete=complete, progress=progress)
     report.seconds = time.monotonic() - started
     return report

@@ -90,6 +90,8 @@ class Journals:
             self._check_there(client.commands.pop(acknowledged.command_id, ()), place)
             return
         order_id = int(acknowledged.order_id)
+        if self.log.is_old(order_id):
+            return
         order = client.lines.get(order_id, {})
         for line in acknowledged.lines:
             self._check_there(order.pop(line, ()), place)
@@ -102,6 +104,8 @@ class Journals:
         self._acknowledged += 1
         if not sent or any(hash(thing) in self._there for thing in sent) or sent[-1] in self._told:
             return
+        if self.log.begins_at and len(sent[-1]) != 4:
+            return  # a command that may have stood in what was deleted
         self._told.add(sent[-1])
         missing = sent[-1]
         topic = ORDERS.name if len(missing) == 4 else _TOPICS.get(missing[1], "any topic")

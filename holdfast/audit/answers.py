@@ -59,7 +59,8 @@ class Answers:
         for item, (offset, index, refusal) in enumerate(zip(d["offset"], d["index"], d["refusal"], strict=True)):
             line = lines.find(partitions[record[item]], offset, index)
             if line == MISSING:
-                self._complain("answer_without_line", item, f"orders partition {partitions[record[item]]} offset {offset} index {index}")
+                if not self.log.is_gone(ORDERS.name, partitions[record[item]], offset):
+                    self._complain("answer_without_line", item, f"orders partition {partitions[record[item]]} offset {offset} index {index}")
                 continue
             if self.answered[line]:
                 self._complain("line_answered_twice", item, f"{lines.place(line)}")
@@ -130,7 +131,7 @@ class Answers:
         return False
 
     def _complain_of_unanswered(self, item: int, detail: str = "") -> None:
-        if not self.live:
+        if not self.live and not self.log.is_old(self.log.lines["order_id"][item]):
             self._complain_of_line("line_unanswered", item, detail)
 
     def _complain_of_line(self, kind: str, item: int, detail: str = "") -> None:

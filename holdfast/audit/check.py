@@ -11,6 +11,7 @@ from holdfast.audit.dead_letters import DeadLetters
 from holdfast.audit.holds import Holds
 from holdfast.audit.journals import Journal
 from holdfast.audit.log import Log
+from holdfast.audit.old_orders import OldOrders, beginning
 from holdfast.audit.order_commands import OrderCommands
 from holdfast.audit.order_rows import check_order_rows
 from holdfast.audit.outcomes import Outcomes
@@ -46,9 +47,11 @@ def check(
     outcomes = Outcomes(log, report, live=live)
     outcomes.check()
     check_order_rows(log, report, outcomes, live=live)
+    old = OldOrders(log, report, outcomes, live=live)
+    old.check()
     progress("checking holds", 0, 0)
     holds = Holds(log, report, outcomes, live=live)
-    holds.check(products.reserved)
+    holds.check(products.reserved, old.entitled())
     progress("checking answers", 0, 0)
     _check_answers(log, report, outcomes, holds, live=live)
     if journals:
@@ -56,7 +59,10 @@ def check(
     progress("checking stores", 0, 0)
     if stores is not None:
         StoreRows(log, stores, report, outcomes, live=live).check()
+        old.check_stores(stores)
         check_store_positions(log, stores, report, live=live)
+    if log.begins_at:
+        report.notes += beginning(log, products.opened, old)
     return report
 
 

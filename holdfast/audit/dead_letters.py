@@ -46,7 +46,8 @@ class DeadLetters:
         """Check every dead letter and every bad record."""
         bad = {(record.topic, record.place.partition, record.place.offset): record for record in self.log.bad}
         for where, record in bad.items():
-            if where not in self.at and not self.live and record.topic != topics.DEAD_LETTERS.name:  # what is bad there is where it belongs
+            told = record.topic in _COMPACTED and self.log.begins_at  # perhaps, in what was deleted
+            if where not in self.at and not self.live and not told and record.topic != topics.DEAD_LETTERS.name:  # what is bad there is where it belongs
                 self.report.add("undecodable_not_dead", record.place, record.why)
         for where in self.at:
             if where[0] in _KNOWN and where[0] not in _PRIVATE:
@@ -54,6 +55,8 @@ class DeadLetters:
         self.report.count("I5", dead_letters=len(self.log.dead_letters), undecodable=len(bad))
 
     def _check_letters(self, where: Where, bad: BadRecord | None) -> None:
+        if self.log.is_gone(*where):
+            return
         if bad is None and not any(table.has(*where[1:]) for table in self.log.tables_of(where[0])):
             for item in filter(self.log.dead_letters.settled, self._items[where]):
                 if where[0] not in _COMPACTED:  # where the record may be gone by now

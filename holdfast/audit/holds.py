@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from holdfast.audit.log import Log
@@ -39,11 +40,11 @@ class Holds:
         self.kept: Counter[int] = Counter()
         """order ID -> how many of its lines are held or shipped."""
 
-    def check(self, reserved: Mapping[str, int]) -> None:
-        """Check every line; `reserved`: each product's reserved units as its own history gives them."""
+    def check(self, reserved: Mapping[str, int], old: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Check every line; `reserved`: each product's reserved units as its own history gives them, `old`: those of orders that began before the log does."""
         self._read_holds()
         moves = self._read_moves()
-        entitled: Counter[str] = Counter()
+        entitled: Counter[str] = Counter(old)
         for key, number in self.at.items():
             self._check_line(key // _SPAN, key % _SPAN, number, entitled)
         confirmed = self._check_confirmed()
@@ -57,7 +58,7 @@ class Holds:
         d = self.log.decisions
         orders, lines = d["order_id"], d["line"]
         for item, refusal in enumerate(d["refusal"]):
-            if refusal == 0:
+            if refusal == 0 and not self.log.is_old(orders[item]):
                 self._add_hold(orders[item] * _SPAN + lines[item], item)
 
     def _add_hold(self, key: int, item: int) -> None:
@@ -80,7 +81,7 @@ class Holds:
         orders, lines, refusals = m["order_id"], m["line"], m["refusal"]
         moves = 0
         for item, kind in enumerate(m["kind"]):
-            if kind >= StockCommandKind.RELEASE and not refusals[item] and m.settled(item):
+            if kind >= StockCommandKind.RELEASE and not refusals[item] and m.settled(item) and not self.log.is_old(orders[item]):
                 moves += 1
                 self._move(kind, self.at.get(orders[item] * _SPAN + lines[item], MISSING), item)
         return moves

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from contextlib import suppress
+from functools import cached_property, partial
 from typing import Any, Final, NamedTuple
 
 from holdfast.audit.generations import Generations
 from holdfast.audit.table import Place, Table
 from holdfast.audit.wire import UndecodableError, decode
 from schemas import topics
+from schemas.order_times import born
 from schemas.outcomes import DeadLetterReason, OrderCommandKind, StockCommandKind
 from schemas.topics import POSITIONS_KEY, Topic
 
@@ -42,6 +44,8 @@ OUTCOME_LINE: Final = {
 }
 
 
+MARGIN_MS: Final = 60_000
+"""By so much may the clocks of those who give out order IDs and of the brokers differ."""
 COMPARED_BYTES: Final = 16 * 1024
 """Of a record that was given up and its dead letter: a very large one is cut there."""
 
@@ -111,6 +115,10 @@ class Log:
         self.ends: dict[tuple[str, int], int] = {}
         """(topic, partition) -> where the partition ended; behind the last record, for a transaction's end has an offset too."""
         self.records = 0
+        self.begins_at = 0
+        """Where the brokers have deleted the log's beginning: the time (ms) until which nothing of it is taken, so that all begins at once. 0: it is whole."""
+        self.first: dict[tuple[str, int], int] = {}
+        """(topic, partition) -> the first offset of which anything is known."""
         self._take = self._takers()
 
     def _takers(self) -> dict[str, Callable[[int, int, dict[str, Any], int], None]]:
@@ -134,10 +142,13 @@ class Log:
             "DeadLetterSettled": lambda *_: None,
         }
 
-    def add(self, topic: Topic, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
-        """Take one record; a partition's records come in the order of their offsets."""
+    def add(self, topic: Topic, partition: int, offset: int, key: bytes | None, value: bytes | None, at: int = 0) -> None:
+        """Take one record; a partition's records come in the order of their offsets. `at`: when the brokers took it, in ms."""
         self.records += 1
         self.last[topic.name, partition] = offset
+        if at <= self.begins_at and self.begins_at and not topic.compacted:
+            self.first[topic.name, partition] = offset + 1
+            return
         try:
             if topic.name in self.rows:
                 self._changelog(topic, Row(partition, offset, value or b""), key or b"")
@@ -157,6 +168,27 @@ class Log:
             self.rows[topic.name][key] = row._replace(before=earlier.value) if earlier else row
         else:
             self.rows[topic.name].pop(key, None)
+
+    def is_old(self, order_id: int) -> bool:
+        """Return whether an order may have begun in what was deleted: its ID tells when it was given out, or its row that it was decided then."""
+        if not self.begins_at:
+            return False
+        return born(order_id) <= self.begins_at + MARGIN_MS or order_id in self.decided_before
+
+    @cached_property
+    def decided_before(self) -> frozenset[int]:
+        """The orders whose rows say that they were decided before the log begins."""
+        found = set[int]()
+        for row in self.rows[topics.ORDER_STATE.name].values():
+            with suppress(UndecodableError):
+                fields = row.fields()
+                if 0 < fields["decided_at"] <= self.begins_at + MARGIN_MS:
+                    found.add(fields["order_id"])
+        return frozenset(found)
+
+    def is_gone(self, topic: str, partition: int, offset: int) -> bool:
+        """Return whether a place (topic without prefix) lies in what was deleted."""
+        return offset < self.first.get((topic, partition), 0)
 
     def _answers(self, table: Table) -> Callable[[int, int, dict[str, Any], int], None]:
         """They name the partition of what they answer, which is of their own generation."""

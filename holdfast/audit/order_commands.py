@@ -58,7 +58,7 @@ class OrderCommands:
         i = self.log.imports
         at_home = {order_id for item, order_id in enumerate(i["order_id"]) if self._is_home(order_id, i.partition_of(item))}
         for item, order_id in enumerate(i["order_id"]):
-            strayed = order_id in at_home and not self._is_home(order_id, i.partition_of(item))
+            strayed = self.log.is_old(order_id) or (order_id in at_home and not self._is_home(order_id, i.partition_of(item)))
             if not strayed and not self.outcomes.is_imported(order_id) and not self.letters.reasons(ORDER_COMMANDS.name, *i.place(item)[1:]):
                 self.report.add("import_unanswered", i.place(item), order_id=order_id)
 
@@ -68,6 +68,8 @@ class OrderCommands:
     def _read_commands(self) -> None:
         c = self.log.order_commands
         for item, order_id in enumerate(c["order_id"]):
+            if self.log.is_old(order_id):
+                continue
             place = c.place(item)
             if self.letters.reasons(ORDER_COMMANDS.name, *place[1:]):
                 continue
@@ -93,6 +95,8 @@ class OrderCommands:
     def _read_refusals(self) -> None:
         r = self.log.refused_commands
         for item, order_id in enumerate(r["order_id"]):
+            if self.log.is_old(order_id):
+                continue
             key = (order_id, r["command_id"][item], int(OrderCommandKind[r["kind"][item]]))
             self.refused[key] += 1
             if self.refused[key] > len(self.seen.get(key, ())):

@@ -54,7 +54,7 @@ class Outcomes:
         for item, order_id in enumerate(log.imports["order_id"]):
             self.imports.setdefault(order_id, []).append(item)
         for item, order_id in enumerate(log.lines["order_id"]):
-            if order_id > 0 and order_id not in self.placed:
+            if order_id > 0 and order_id not in self.placed and not log.is_old(order_id):
                 self.placed[order_id] = item
 
     def latest(self, order_id: int) -> int | None:
@@ -79,8 +79,9 @@ class Outcomes:
 
     def check(self) -> None:
         """Check every order."""
-        for order_id, items in self._by_order():
-            self._check_order(order_id, items)
+        for order_id, items in self.by_order():
+            if not self.log.is_old(order_id):
+                self._check_order(order_id, items)
         too_old = self._too_old()
         undecided = [order_id for order_id in self.placed if order_id not in self.versions and order_id not in too_old]
         if not self.live:
@@ -98,7 +99,8 @@ class Outcomes:
                 found |= set() if item == MISSING else {d["order_id"][item]}
         return found
 
-    def _by_order(self) -> Iterator[tuple[int, list[int]]]:
+    def by_order(self) -> Iterator[tuple[int, list[int]]]:
+        """Yield each order with its outcomes, as they stand in the log."""
         by_order: defaultdict[int, list[int]] = defaultdict(list)
         for item, order_id in enumerate(self.table["order_id"]):
             by_order[order_id].append(item)
@@ -119,7 +121,7 @@ class Outcomes:
                 if self._is_claim(items, version):
                     self.report.add("outcome_version_missing", place(item), f"version {expected} is not there", order_id=order_id, version=version)
                 break
-            self._check_change(chain[-1] if chain else None, item)
+            self.check_change(chain[-1] if chain else None, item)
             chain.append(item)
         self.versions[order_id] = chain
         decisions = [item for item in items if self.table["change"][item] == "DECIDED"]
@@ -141,7 +143,8 @@ class Outcomes:
             if here != home:
                 self.report.add("outcome_misplaced", self.table.place(item), f"its partition is {home}", order_id=order_id)
 
-    def _check_change(self, before: int | None, item: int) -> None:
+    def check_change(self, before: int | None, item: int) -> None:
+        """Check one outcome after the one `before` it; None: it is the first."""
         t = self.table
         change, status, refusal = t["change"][item], t["status"][item], t["refusal"][item]
         if before is None:

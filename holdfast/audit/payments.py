@@ -82,6 +82,8 @@ class Payments:
 
     def _check_request(self, item: int) -> None:
         r = self.log.requests
+        if self.log.is_old(r["order_id"][item]):
+            return
         if self.letters.at and DeadLetterReason.INVALID_COMMAND.name in self.letters.reasons(PAYMENT_REQUESTS.name, *r.place(item)[1:]):
             return
         key = self._key(r, item)
@@ -130,6 +132,8 @@ class Payments:
 
     def _check_result(self, item: int) -> None:
         r, q = self.log.results, self.log.requests
+        if self.log.is_old(r["order_id"][item]):
+            return
         key = self._key(r, item)
         request = self.requests.get(key)
         if request is None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from holdfast.audit.lines import refusal_name
 from holdfast.audit.log import Log, Row
+from holdfast.audit.opening import Opening, Openings
 from holdfast.audit.report import Report
 from holdfast.audit.shelf import NUMBERS, Count, Numbers, Shelf, is_balanced
 from holdfast.audit.table import MISSING, Place
@@ -31,6 +32,9 @@ class Products:
         self.timelines = Timelines(log)
         self._add_states()
         self._shelf = Shelf()
+        self._openings = Openings(log)
+        self.opened = 0
+        """How many products began before the log does."""
         self._product = ""
         self._checks = (self._hold, self._move, self._refused_line, self._refused_move, self._level, self._state)
         d, m = log.decisions, log.movements
@@ -60,12 +64,16 @@ class Products:
 
     def _walk(self, product: str) -> int:
         """Fold one product; returns how many versions it has."""
-        self._shelf, self._product = Shelf(), product
+        self._product = product
         last = self.timelines.last.get(product, 0)
-        version = said_last = stated_last = 0
+        opening = self._opening(product)
+        version, self._shelf = opening
+        said_last = stated_last = 0
         for at, said, item in self.timelines.of(product):
             if at > last and self.live:
                 break
+            if at < opening.version or (at == opening.version and said <= Said.MOVE):
+                continue
             if said <= Said.MOVE:
                 if not self._follows(at, version, said, item):
                     continue
@@ -81,6 +89,15 @@ class Products:
             self._check_last("level_behind", topics.STOCK_LEVELS.named(self.log.prefix), said_last, version)
             self._check_last("state_behind", topics.STOCK_STATE.named(self.log.prefix), stated_last, version)
         return version
+
+    def _opening(self, product: str) -> Opening:
+        """Return how a product stood before its first change: it was nothing, unless the log's beginning is gone."""
+        found = self._openings.of(list(self.timelines.of(product)), self._last_state(product)) if self.log.begins_at else None
+        self.opened += found is not None
+        return found or Opening(0, Shelf())
+
+    def _last_state(self, product: str) -> dict[str, Any] | None:
+        return next((self.states[item][1] for _, said, item in self.timelines.of(product) if said == Said.STATE), None)
 
     def _follows(self, at: int, version: int, said: int, item: int) -> bool:
         """Note a hole or a double; returns whether the change is the product's next."""
@@ -147,7 +164,7 @@ class Products:
 
     def _count(self, item: int) -> None:
         count = self._counted(item)
-        if count is None:
+        if count is None or count.at <= self.log.begins_at > 0:  # of when nothing is known any more
             self._shelf.numbers = self._numbers(item)
             return
         expected, forgotten = self._shelf.correction(count), self._shelf.is_forgotten(count.at)

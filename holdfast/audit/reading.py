@@ -34,15 +34,18 @@ Partition = tuple[str, int]
 """Topic without prefix, partition as numbered through the generations."""
 
 
-def read_log(kafka: str, prefix: str, *, live: bool, progress: Progress) -> Log:
-    """Read everything the audit needs; raises CannotCheckError."""
+def read_log(kafka: str, prefix: str, *, live: bool, progress: Progress, since: int = 0) -> Log:
+    """Read everything the audit needs; raises CannotCheckError.
+
+    `since` (ms): where the brokers have deleted the log's beginning, from when on it is there at least, by the word of who asks.
+    """
     settings: dict[str, str | int | float | bool] = {**kafka_settings(kafka), "log_level": 2}
     try:
         admin = AdminClient(settings)
         log = _log_of(admin, {**settings, **_READING}, kafka, prefix)
         settled = ends(admin, log, IsolationLevel.READ_COMMITTED) if live else {}
         log.ends = ends(admin, log, IsolationLevel.READ_UNCOMMITTED)
-        _check_whole(admin, log)
+        _find_beginning(Consumer({**settings, **_READING}), admin, log, since)
         for number, generation in enumerate(log.generations.all):
             if number:
                 log.next_generation()
@@ -137,15 +140,39 @@ _LATEST: Final = _API.OffsetSpec.latest()
 _EARLIEST: Final = _API.OffsetSpec.earliest()
 
 
-def _check_whole(admin: AdminClient, log: Log) -> None:
-    """What was deleted from a topic cannot be checked, nor what followed from it."""
+def _find_beginning(consumer: Consumer, admin: AdminClient, log: Log, since: int) -> None:
+    """Where records were deleted, let the log begin when the last of its partitions does: then it has everything that followed from what it has."""
     starts: dict[Partition, int] = {}
     for topic in READ:
         if not topic.compacted:
             starts |= _offsets(admin, log, topic, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
-    cut = [f"{topic} partition {partition} begins at offset {start}" for (topic, partition), start in starts.items() if start > 0]
-    if cut:
-        raise CannotCheckError(f"records were deleted, the history is not whole: {'; '.join(cut)}")
+    log.first = {place: start for place, start in starts.items() if start > 0}
+    try:
+        if log.first:
+            log.begins_at = max(since, *_times(consumer, log, since or time.time_ns() // 1_000_000))
+    finally:
+        consumer.close()
+
+
+def _times(consumer: Consumer, log: Log, unknown: int) -> Iterator[int]:
+    """Yield when each partition that was cut begins; of one that has nothing left nobody knows when that was deleted: `unknown`."""
+    for (topic, number), start in log.first.items():
+        generation = log.generations.of(number)
+        consumer.assign([TopicPartition(generation.prefix + topic, number - generation.base, start)])
+        yield next(_first(consumer, topic), unknown)
+
+
+def _first(consumer: Consumer, topic: str) -> Iterator[int]:
+    deadline = time.monotonic() + STALL_S
+    while time.monotonic() < deadline:
+        for message in consumer.consume(1, 0.5):
+            error = message.error()
+            if error is None:
+                yield message.timestamp()[1]
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            return
+    raise CannotCheckError(f"{topic} could not be read for {STALL_S:.0f} s")
 
 
 def _read(consumer: Consumer, log: Log, generation: Generation, progress: Progress) -> None:
@@ -154,7 +181,7 @@ def _read(consumer: Consumer, log: Log, generation: Generation, progress: Progre
     total, at = sum(left.values()), dict.fromkeys(left, 0)
     moved = time.monotonic()
     try:
-        consumer.assign([TopicPartition(generation.prefix + topic, number - generation.base, 0) for topic, number in left])
+        consumer.assign([TopicPartition(generation.prefix + topic, number - generation.base, log.first.get((topic, number), 0)) for topic, number in left])
         while left:
             messages = consumer.consume(MESSAGES, 0.5)
             before = sum(at.values())
@@ -178,7 +205,7 @@ def _take(messages: Iterable[Message], log: Log, names: Mapping[str, Topic], bas
         error = message.error()
         if error is None:
             if offset < end:
-                log.add(topic, place[1], offset, message.key(), message.value())
+                log.add(topic, place[1], offset, message.key(), message.value(), message.timestamp()[1])
             offset += 1
         elif error.code() != KafkaError._PARTITION_EOF:
             raise KafkaException(error)

@@ -15,6 +15,7 @@ from holdfast import audit as auditor
 from holdfast.commands.topics import kafka
 from holdfast.stack.endpoints import endpoints
 from holdfast.stack.errors import StackError
+from holdfast.times import Time
 from schemas.shards import VARIABLE, shard_urls
 
 CANNOT_CHECK = 2
@@ -33,8 +34,11 @@ CANNOT_CHECK = 2
     help="A client's journal: what it was acknowledged must be in the log, and decided. May be given again.",
 )
 @click.option("--journal-complete", "complete", is_flag=True, help="The journals are all there are: what none of them sent must not be in the log.")
+@click.option(
+    "--since", type=Time(), help="Where the brokers have deleted the log's beginning: all that is later is there (for partitions that are empty now)."
+)
 @click.option("--progress", "shows_progress", is_flag=True, help="Show progress also where standard error is no terminal.")
-def audit(as_json: bool, live: bool, no_stores: bool, journals: Sequence[Path], complete: bool, shows_progress: bool) -> None:
+def audit(as_json: bool, live: bool, no_stores: bool, journals: Sequence[Path], complete: bool, since: int | None, shows_progress: bool) -> None:
     """Check that nothing was oversold, lost or answered twice.
 
     Reads every topic from its start, and the stores, and checks the promises I1 to I7 by a fold of its own. HOLDFAST_KAFKA,
@@ -52,11 +56,14 @@ def audit(as_json: bool, live: bool, no_stores: bool, journals: Sequence[Path], 
       {"send": {"command_id": "receipt-1", "kind": "RESTOCK", "product_id": "p7"}}
       {"ack": {"command_id": "cancel-123"}}
 
+    Where the brokers have deleted the log's beginning, products and orders that began there are taken as the stages' rows have them,
+    and checked from then on; "notes" say what could not be.
+
     Exit 0: clean. Exit 1: violations, each named with topic, partition and offset. Exit 2: it could not be checked.
     """
     if complete and (live or not journals):
         raise click.UsageError("--journal-complete needs every client's --journal, and clients that have ended: it does not go with --live")
-    wanted = {"journals": journals, "live": live, "complete": complete}
+    wanted = {"journals": journals, "live": live, "complete": complete, "since": since or 0}
     try:
         report = _run(wanted, no_stores=no_stores, shows_progress=shows_progress or sys.stderr.isatty())
     except (auditor.CannotCheckError, StackError) as error:

@@ -69,9 +69,12 @@ class Traffic:
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
+    def new_id(self) -> int:
+        return len(self.orders) + 1
+
     def place(self) -> None:
         """Make the lines of a new order; they are sent one by one, or as columns."""
-        order_id = len(self.orders) + 1
+        order_id = self.new_id()
         self.orders.append(order_id)
         lines = self._lines(order_id, user_id=f"user{self.rng.randrange(5)}")
         if self.rng.random() < 0.3:
