@@ -205,7 +205,11 @@ def _print(report: Report) -> None:
     console.print(f"{report.rows:,} rows of {safe(report.selection)} in {report.seconds:.1f} s: {report.rows_per_s:,} rows/s", highlight=False)
     for what, where, key in found.named:
         console.print(f"{what}: {where} {safe(key)}", highlight=False)
-    console.print(f"{found.total:,} differences: {found.changed:,} changed, {found.missing:,} missing, {found.extra:,} not in the log", highlight=False)
+    console.print(
+        f"{found.total:,} differences: {found.of('changed'):,} changed, {found.of('missing'):,} missing, {found.of('extra'):,} not in the log", highlight=False
+    )
+    if report.older:
+        console.print(f"{report.older:,} rows were not compared: the log's beginning, on which they hang, was deleted", highlight=False)
     if report.behind:
         console.print(f"the live stores were {report.behind:,} records behind and did not move: do the sinks run?", highlight=False)
     console.print("swapped: the live rows are the rebuilt ones" if report.swapped else "nothing was swapped", highlight=False)

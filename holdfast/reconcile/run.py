@@ -34,7 +34,10 @@ def find(at: Endpoints, prefix: str, shards: Sequence[str], settle_s: float, pro
 def _look(at: Endpoints, prefix: str, shards: Sequence[str], progress: Progress) -> list[Drift]:
     try:
         stores = read_stores(at.mysql, at.redis, progress, shards)
-        return drifts(read_log(at.kafka, prefix, live=False, progress=progress), stores, clock_ms())
+        log = read_log(at.kafka, prefix, live=False, progress=progress)
+        if log.begins_at:
+            raise CannotCheckError("the log's beginning was deleted: `holdfast audit` says what differs, but what would mend it stood there")
+        return drifts(log, stores, clock_ms())
     except CannotCheckError as error:
         raise ReconcileError(str(error)) from error
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
+from schemas import views
 from sinks.batch import Batch, Move
 from sinks.rebuild.selection import Chosen, Selection
 from sinks.rows import Partition, Record
@@ -19,26 +21,45 @@ SHOWN: Final = 100
 
 @dataclass
 class Differences:
-    """How the live rows differ from the rebuilt ones. `named`: the first of them, (what, where, key)."""
+    """How the live rows differ from the rebuilt ones. `counts`: (what, table or kind of hash) -> how many; `named`: the first of them, (what, where, key)."""
 
-    changed: int = 0
-    missing: int = 0
-    extra: int = 0
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     named: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, what: str, where: str, key: str) -> None:
         """Count one: `what` is "changed", "missing" (in the live store) or "extra" (there, but not in the log)."""
-        setattr(self, what, getattr(self, what) + 1)
+        self.counts[what, _kind(where, key)] += 1
         if len(self.named) < SHOWN:
             self.named.append((what, where, key))
 
+    def of(self, what: str) -> int:
+        """Return how many rows are changed, missing or extra."""
+        return sum(number for (said, _), number in self.counts.items() if said == what)
+
     @property
     def total(self) -> int:
-        return self.changed + self.missing + self.extra
+        return self.counts.total()
 
     def and_those_of(self, other: Differences) -> Differences:
         """Return both together."""
-        return Differences(self.changed + other.changed, self.missing + other.missing, self.extra + other.extra, (self.named + other.named)[:SHOWN])
+        return Differences(self.counts + other.counts, (self.named + other.named)[:SHOWN])
+
+    def without_older(self) -> tuple[Differences, int]:
+        """Return what is a difference also where the beginning of order.outcomes was deleted, and how many rows cannot be compared then: they hang on what is gone."""
+        counts = Counter({key: number for key, number in self.counts.items() if key not in _HANG_ON_ALL})
+        named = [each for each in self.named if (each[0], _kind(each[1], each[2])) not in _HANG_ON_ALL]
+        return Differences(counts, named), self.total - counts.total()
+
+
+def _kind(where: str, key: str) -> str:
+    """Return the table of a difference in MySQL, and of one in Redis what its key begins with."""
+    return where.partition(":")[2] or key.partition(":")[0]
+
+
+_ORDER_HASH: Final = views.order_key(0).partition(":")[0]
+_HANG_ON_ALL: Final = frozenset(
+    {("extra", views.ORDERS), ("extra", views.ORDER_LINES), ("extra", _ORDER_HASH), ("extra", views.USERS), ("changed", views.USERS)},
+)
 
 
 class CatchUp(Protocol):

@@ -40,6 +40,8 @@ class Report:
     rows_by_part: Mapping[str, int]
     behind: int
     """Records that the live stores had not taken when they were compared, although they were waited for."""
+    older: int
+    """Rows that were not compared, for the beginning of order.outcomes is not in the log any more."""
     unstorable: int
     resumed: bool
     swapped: bool
@@ -53,7 +55,8 @@ class Report:
         found = self.differences
         return {
             **{"selection": self.selection, "rows": self.rows, "differences": found.total, "rows_per_s": self.rows_per_s, "seconds": round(self.seconds, 3)},
-            **{"changed": found.changed, "missing": found.missing, "extra": found.extra, "behind": self.behind, "unstorable": self.unstorable},
+            **{what: found.of(what) for what in ("changed", "missing", "extra")},
+            **{"older": self.older, "behind": self.behind, "unstorable": self.unstorable},
             **{"stores": dict(self.rows_by_part), "resumed": self.resumed, "swapped": self.swapped},
             "named": [{"what": what, "where": where, "key": key} for what, where, key in found.named],
         }
@@ -105,11 +108,13 @@ class _Run:
         found = Differences()
         for part in self._parts:
             found = found.and_those_of(self._compare(part))
+        cut = self._reader.cut()
+        found, older = found.without_older() if cut else (found, 0)
         if swap:
-            self._must_be_whole(found)
+            _must_be_whole(cut, older)
             for part in self._parts:
                 part.swap(self._chosen, partial(self._build.to, [part]), self._listen)
-        return Report(str(self._chosen.selection), sum(rows.values()), found, seconds, rows, self._behind, self._build.unstorable, resumed, swap)
+        return Report(str(self._chosen.selection), sum(rows.values()), found, seconds, rows, self._behind, older, self._build.unstorable, resumed, swap)
 
     def _fill(self) -> bool:
         ends = self._reader.ends()
@@ -150,14 +155,14 @@ class _Run:
             self._listen(f"{part.name}: waiting for the live sink", 0, lag)
             time.sleep(LOOK_S)
 
-    def _must_be_whole(self, found: Differences) -> None:
-        """Rows whose records the brokers have deleted are in the live store alone: a swap would lose them."""
-        cut = self._reader.cut()
-        if cut and found.extra:
-            raise SinkError(
-                f"the log does not go back to its beginning any more ({', '.join(cut)}), and {found.extra} rows are in the live store alone: "
-                "swapping would lose them, so nothing was swapped. Rebuild what is in the log with --from, --product or --order"
-            )
+
+def _must_be_whole(cut: Sequence[str], older: int) -> None:
+    """Rows whose records the brokers have deleted are in the live store alone: a swap would lose them."""
+    if older:
+        raise SinkError(
+            f"the log does not go back to its beginning any more ({', '.join(cut)}), and {older} rows are in the live store alone, or hang on "
+            "such: swapping would lose them, so nothing was swapped. Rebuild what is in the log with --from, --product or --order"
+        )
 
 
 def _lag(live: Mapping[Partition, int], wanted: Mapping[Partition, int]) -> int:
