@@ -45,7 +45,7 @@ class Differences:
         return Differences(self.counts + other.counts, (self.named + other.named)[:SHOWN])
 
     def without_older(self) -> tuple[Differences, int]:
-        """Return what is a difference also where the beginning of order.outcomes was deleted, and how many rows cannot be compared then: they hang on what is gone."""
+        """Where the beginning of order.outcomes was deleted: return what is a difference all the same, and how many rows hang on what is gone."""
         counts = Counter({key: number for key, number in self.counts.items() if key not in _HANG_ON_ALL})
         named = [each for each in self.named if (each[0], _kind(each[1], each[2])) not in _HANG_ON_ALL]
         return Differences(counts, named), self.total - counts.total()

@@ -17,6 +17,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from generations.readers import reader_settings
 from holdfast import topics
 from schemas import codec
 from schemas.partitions import order_partition, product_partition
@@ -238,7 +239,7 @@ def outcomes(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 def values(pipeline: Pipeline, topic: Any) -> Sequence[bytes]:
     """Return every committed value of a topic."""
-    consumer = Consumer({"bootstrap.servers": pipeline.kafka, "group.id": "test.values", "isolation.level": "read_committed", "enable.partition.eof": True})
+    consumer = Consumer(reader_settings(pipeline.kafka, "test.values"))
     name, found, open_partitions = topic.named(pipeline.prefix), [], set(range(PARTITIONS))
     consumer.assign([TopicPartition(name, p, 0) for p in open_partitions])
     while open_partitions:
