@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,11 +79,20 @@ class ParquetRows:
 FORMATS: dict[str, Callable[[Path, Sequence[str]], Rows]] = {"csv": CsvRows, "parquet": ParquetRows}
 
 
+def _tidy(path: Path) -> None:
+    """Remove what runs that were killed left beside a file; one that is still at work keeps its part."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = left.name.split(".")[-2]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
+            left.unlink(missing_ok=True)
+
+
 @contextmanager
 def written(path: Path, kind: str, columns: Sequence[str]) -> Iterator[Rows]:
     """Give a file to write rows into; it takes its name when all went well, replacing what was there. Raises ExportError."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        _tidy(path)
         rows = FORMATS[kind](part, columns)
         try:
             yield rows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from holdfast.log_whole import partitions_of, watermarks
 from schemas.topics import ALL
 from sinks.migrate import migrate
 from tests.support.pipeline import Load, Pipeline, running
-from tests.support.stack import connect, new_database, unique_name
+from tests.support.stack import connect, new_database, new_redis, unique_name
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[2]
@@ -79,12 +81,7 @@ def test_killed_in_the_middle_it_goes_on_and_says_what_a_hand_counts(shop: Pipel
     found = run(shop, *options)
     assert found["different"] > 0
     assert (tmp_path / "difference.svg").read_text().startswith("<svg")
-    with new_database(mysql_url) as url:
-        migrate(url)
-        beside = {**shop.environment(), "HOLDFAST_TOPIC_PREFIX": prefix, "HOLDFAST_MYSQL": url}
-        filled = CliRunner(env=beside).invoke(main, ["replay", "stores", "--mysql", "--swap"])
-        assert filled.exit_code == 0, filled.output
-        check_by_hand(shop.mysql or "", url.rpartition("/")[2], found)
+    fill_and_check_by_hand(shop, prefix, mysql_url, found)
     assert run(shop, *[each for each in options if each != "--keep"]) == {**found, "prefix": None}
     assert topics_of(shop, prefix) == []
 
@@ -106,6 +103,16 @@ os.setpgid(0, 0)
 sys.argv = ["holdfast", "replay", *sys.argv[1:]]
 main()
 """
+
+
+def fill_and_check_by_hand(shop: Pipeline, prefix: str, mysql_url: str, found: dict[str, Any]) -> None:
+    """Fill a database with what a shadow left on its topics, and compare the totals."""
+    with new_database(mysql_url) as url:
+        migrate(url)
+        beside = {**shop.environment(), "HOLDFAST_TOPIC_PREFIX": prefix, "HOLDFAST_MYSQL": url}
+        filled = CliRunner(env=beside).invoke(main, ["replay", "stores", "--mysql", "--swap"])
+        assert filled.exit_code == 0, filled.output
+        check_by_hand(shop.mysql or "", url.rpartition("/")[2], found)
 
 
 def check_by_hand(live: str, shadow: str, found: dict[str, Any]) -> None:
@@ -130,6 +137,28 @@ def check_by_hand(live: str, shadow: str, found: dict[str, Any]) -> None:
     assert found["revenue"]["GBP"] == {"was": revenue[0], "would": revenue[1]}
     assert found["different"] >= other_status > 0
     assert sum(each["orders"] for each in found["moves"] if (each["would"] == "CONFIRMED") and each["was"] != "(none)") == gained
+
+
+@pytest.mark.long
+def test_a_real_shops_file_with_half_of_its_stock(kafka: str, mysql_url: str, redis_url: str, tmp_path: Path) -> None:
+    """The file of HOLDFAST_DATA, by default the sample in data/, opened with 0.9 of what is asked for, and again with 0.5 of it."""
+    file = os.environ.get("HOLDFAST_DATA") or str(ROOT / "data" / "online-retail-sample.csv.xz")
+    with new_database(mysql_url) as database, new_redis(redis_url) as store:
+        pipeline = Pipeline(kafka, unique_name("file") + ".", tmp_path, database, store)
+        with running(pipeline):
+            pipeline.sinks()
+            pipeline.worker()
+            pipeline.start("ship", "holdfast", "ship", "--follow")
+            loaded = subprocess.run([sys.executable, "-m", "holdfast", "load", file, "--opening-stock", "0.9"], env=pipeline.environment(), check=False)
+            assert loaded.returncode == 0
+            pipeline.drain(240)
+            pipeline.stop()
+            assert run(pipeline, "shadow")["different"] == 0
+            prefix = unique_name("shadow") + "."
+            found = run(pipeline, "shadow", "--opening-stock", "0.5", "--prefix", prefix, "--keep")
+            fill_and_check_by_hand(pipeline, prefix, mysql_url, found)
+            memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+            print(json.dumps({**{name: found[name] for name in found if name != "named"}, "most MB of a process": memory}))
 
 
 def test_another_version_of_the_code_decides(shop: Pipeline, tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,29 @@ def _break_off(path: Path, kind: str) -> None:
     with written(path, kind, TABLES["orders"]) as out:
         out.write(_rows("orders"))
         raise KeyboardInterrupt
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from holdfast.export.files import written
+with written(Path(sys.argv[1]), sys.argv[2], ("a",)) as out:
+    out.write([(1,)])
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_run_that_is_killed_leaves_what_was_there_and_the_next_one_tidies_up(kind: str, tmp_path: Path) -> None:
+    _write(tmp_path / "out", kind, "orders")
+    before = (tmp_path / "out").read_bytes()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out"), kind], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "out").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
+    _write(tmp_path / "out", kind, "orders")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", FORMATS)
