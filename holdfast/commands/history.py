@@ -14,14 +14,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from holdfast.commands.topics import kafka
-from holdfast.history.orders import Event
+from holdfast.history.orders import READ, Event
 from holdfast.history.products import Movement
-from holdfast.history.reading import read_order, read_products
+from holdfast.history.reading import beginning, read_order, read_products
 from holdfast.log_whole import Progress as Told
 from holdfast.times import Time, shown
 from holdfast.topics import in_use
 from ingest.errors import IngestError
 from ingest.lookups import parse_order_id, parse_product_id
+from schemas.topics import STOCK_DECISIONS, Topic
 
 AT = click.option("--at", "until", type=Time(), help="As it was at this time (2026-11-24T09:30, UTC unless it says otherwise); by default now.")
 _LEVEL = ("available", "reserved", "shipped", "received", "written_off", "returned")
@@ -43,6 +44,7 @@ def product(product_id: str, until: int | None, as_json: bool) -> None:
     """Show every movement of a product, and its stock after each. Exit 1 for a product the log does not know."""
     with _bar() as progress:
         answers = read_products(kafka(), in_use(kafka()).prefixes, [_parsed(parse_product_id, product_id)], until, progress)
+    _warn_of_beginning(STOCK_DECISIONS)
     movements = list(answers.of(product_id))
     if not movements:
         raise click.ClickException(f"the log has nothing of product {product_id!r}{_before(until)} (IDs are case-sensitive)")
@@ -61,6 +63,7 @@ def order(order_id: str, until: int | None, as_json: bool) -> None:
     """Show all that was asked and said about an order. Exit 1 for an order the log does not know."""
     with _bar() as progress:
         events = read_order(kafka(), in_use(kafka()).prefixes, _parsed(parse_order_id, order_id), until, progress)
+    _warn_of_beginning(*READ)
     if not events:
         raise click.ClickException(f"the log has nothing of order {order_id}{_before(until)}")
     if as_json:
@@ -78,6 +81,7 @@ def stock(products: Sequence[str], until: int | None, as_json: bool) -> None:
     """Show the stock of PRODUCTS, or of every product, as it was at a time. One that had none then is left out."""
     with _bar() as progress:
         answers = read_products(kafka(), in_use(kafka()).prefixes, [_parsed(parse_product_id, each) for each in products], until, progress)
+    _warn_of_beginning(STOCK_DECISIONS)
     found = {name: last for name in answers.products() if (last := answers.last(name))}
     if as_json:
         levels = {name: {**last.after, "version": last.version, "changed_at": last.at} for name, last in found.items()}
@@ -94,6 +98,11 @@ def _parsed(parse: Any, text: str) -> Any:
         return parse(text)
     except IngestError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _warn_of_beginning(*topics: Topic) -> None:
+    if gone := beginning(kafka(), in_use(kafka()).prefixes, topics):
+        click.echo(f"the brokers have deleted the beginning of {gone}: what happened then is not shown", err=True)
 
 
 def _before(until: int | None) -> str:

@@ -8,9 +8,10 @@ from confluent_kafka import Message
 
 from holdfast.history.orders import READ, Event, Place, events, marks_of
 from holdfast.history.products import Answers
-from holdfast.log_whole import Progress, partitions_of, read_whole
+from holdfast.log_tail import explained
+from holdfast.log_whole import Progress, beginnings, partitions_of, read_whole
 from schemas.codec import Decoded, UndecodableError, decode
-from schemas.topics import STOCK_DECISIONS, Topic
+from schemas.topics import STOCK_DECISIONS, STOCK_LEVELS, Topic
 
 
 def read_products(kafka: str, prefixes: Sequence[str], products: Collection[str], until: int | None, progress: Progress) -> Answers:
@@ -19,7 +20,19 @@ def read_products(kafka: str, prefixes: Sequence[str], products: Collection[str]
     marks = tuple(product.encode() for product in products)
     for _, record in _records(kafka, prefixes, (STOCK_DECISIONS,), marks, progress):
         answers.add(record.name, record.value)
+    if beginning(kafka, prefixes, (STOCK_DECISIONS,)):
+        for _, record in _records(kafka, prefixes, (STOCK_LEVELS,), marks, progress):
+            answers.add_level(record.value)
     return answers
+
+
+def beginning(kafka: str, prefixes: Sequence[str], topics: Collection[Topic] = READ) -> str:
+    """Return which of the topics have lost their beginning to the brokers' retention, for people; "" where all is there. Raises LogError."""
+    named = [topic.named(prefix) for prefix in prefixes for topic in topics]
+    places = [(name, number) for name, count in partitions_of(kafka, named, ()).items() for number in range(count)]
+    with explained(kafka):
+        cut = {topic for (topic, _), at in beginnings(kafka, places).items() if at > 0}
+    return ", ".join(name for name in named if name in cut or name not in {topic for topic, _ in places})
 
 
 def read_order(kafka: str, prefixes: Sequence[str], order_id: int, until: int | None, progress: Progress) -> list[Event]:

@@ -87,6 +87,28 @@ def test_the_stock_at_a_time_is_that_of_the_last_movement_by_then(shop: Flow) ->
     assert answers(shop, A, until=every[0].at - 1).last(A) is None
 
 
+@pytest.mark.parametrize("product", [A, B])
+@pytest.mark.parametrize("gone", range(1, 12))
+def test_where_the_logs_beginning_is_gone_the_stock_is_told_all_the_same(shop: Flow, product: str, gone: int) -> None:
+    """Versions up to `gone` are deleted: what is shown is as it was published, and the last of it always is."""
+    left, published = Answers(frozenset({product})), levels(shop, product)
+    whole = [m for m in answers(shop, product).of(product) if m.version > gone]
+    for partition in range(shop.partitions):
+        for record in shop.log.records[topics.STOCK_DECISIONS.name, partition]:
+            decoded = codec.decode(record.value)
+            kept = [n for n, version in enumerate(decoded.value["version"]) if version > gone]
+            left.add(decoded.name, {c: [x[n] for n in kept] if isinstance(x, list | bytes) else x for c, x in decoded.value.items()})
+    for level in published.values():
+        left.add_level(level)
+    shown = list(left.of(product))
+    assert [m._replace(after={}) for m in shown] == [m._replace(after={}) for m in whole[len(whole) - len(shown) :]]
+    numbers = ("available", "reserved", "shipped", "received", "written_off", "returned")
+    assert all({n: m.after[n] for n in numbers} == {n: published[m.version][n] for n in numbers} for m in shown if not m.refusal and m.version in published)
+    last, final = left.last(product), published[max(published)]
+    assert last is not None
+    assert {n: last.after[n] for n in numbers} == {n: final[n] for n in numbers}
+
+
 def test_all_products_are_those_with_movements(shop: Flow) -> None:
     assert answers(shop).products() == sorted((A, B))
 
