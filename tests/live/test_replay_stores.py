@@ -365,7 +365,8 @@ class Moved:
         self.register = Register(shop.log.kafka, self.root)
         self.later = Log(shop.log.kafka, f"{self.root}g2.", partitions=6)
         self.register.say(2, 6, Step.CURRENT)
-        self.later.write([outcome(1060, 2, ["A"]), level("A", 11), *(outcome(i, 2, ["P1", "P2"]) for i in range(1, 60, 5)), *traffic(range(100, 150))])
+        seconds = [value for value in traffic(range(1, 60, 5)) if isinstance(value, dict) and value.get("version") == 2 and "lines" in value]
+        self.later.write([outcome(1060, 2, ["A"]), level("A", 11), *seconds, *traffic(range(100, 150))])
         shop.log.values += self.later.values
 
     def catch_up(self) -> None:
