@@ -19,6 +19,8 @@ RUN /opt/holdfast/bin/pip install --no-cache-dir -c constraints.txt '.[traces]'
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 holdfast && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent holdfast
+# A tmpfs over a folder gets that folder's mode when its container starts a second time, whatever was asked for.
+RUN install -d -m 1777 /run/holdfast
 COPY --from=build /opt/holdfast /opt/holdfast
 ENV PATH=/opt/holdfast/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOLDFAST_HOME=/tmp/holdfast HOLDFAST_RUN_DIR=/run/holdfast
 # A number, so that Kubernetes sees that it is not root.

@@ -123,6 +123,16 @@ def test_an_order_passes_through_all_of_it(shop: Compose) -> None:
     assert shop.holdfast("audit", "--live")["violations"] == 0
 
 
+def test_what_is_started_again_comes_up_again(shop: Compose) -> None:
+    again = {"sink-redis", "sink-mysql", "worker", "gateway"}
+    shop.run("restart", *again)
+
+    def well() -> bool:
+        return all(each["State"] == "running" and each["Health"] == "healthy" for each in shop.services() if each["Service"] in again)
+
+    until(well, "what was started again is healthy")
+
+
 def test_the_registry_has_our_schemas_and_prometheus_asks_everybody(shop: Compose) -> None:
     registry = f"{shop.url('REGISTRY')}/apis/ccompat/v7"
     with httpx.Client(trust_env=False) as client:
