@@ -95,9 +95,10 @@ class KeptKeys:
 
     async def close(self) -> None:
         """Write down what is settled, if that is possible now."""
-        if self._marking is not None:
-            await asyncio.wait((self._marking,), timeout=CLOSE_S)
-            self._marking.cancel()
+        marking = self._marking  # which forgets itself at its end
+        if marking is not None:
+            await asyncio.wait((marking,), timeout=CLOSE_S)
+            marking.cancel()
         await self._store.close()
 
     def _known_here(self, asked: Asked) -> Claim | Problem | None:

@@ -234,3 +234,11 @@ def test_an_order_that_is_decided_is_not_sent_again_whatever_its_key_says(gatewa
         assert place(fresh, "k", "old").json()["order_id"] == order_id
     assert orders_in_log(pipeline, "old") == [order_id]
     assert stored(pipeline, "old") == [("k", order_id, 1)]
+
+
+def test_asked_to_stop_right_after_a_key_it_writes_it_down_and_ends_well(pipeline: Pipeline) -> None:
+    with running_gateway(pipeline) as stopped:
+        order_id = place(stopped, "last", "leaving").json()["order_id"]
+        stopped.child.popen.terminate()
+        assert stopped.child.popen.wait(60) == 0, stopped.child.log.read_text()[-2000:]
+    assert stored(pipeline, "leaving") == [("last", order_id, 1)]
