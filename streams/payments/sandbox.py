@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from itertools import count
 from typing import Final
 
 from schemas.outcomes import PaymentKind, PaymentResult
@@ -63,13 +64,14 @@ class SandboxDesk:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._waiting: list[tuple[int, int, int, Request, traces.Span | None]] = []
+        self._waiting: list[tuple[int, int, int, Request, int, traces.Span | None]] = []
+        self._numbers = count()  # spans cannot be compared
 
     def leave(self, pending: Sequence[Pending], *, recovered: bool = False) -> None:  # noqa: ARG002 - nobody else ever asked
         for request, since, offset, item in pending:
             is_charge = request.kind == PaymentKind.CHARGE
             due = since + (self._sandbox.delays.get(request.payment_token, 0) if is_charge else 0)
-            heapq.heappush(self._waiting, (due, offset, item, request, traces.here()))
+            heapq.heappush(self._waiting, (due, offset, item, request, next(self._numbers), traces.here()))
 
     def is_due(self, now: int) -> bool:
         return bool(self._waiting) and self._waiting[0][0] <= now
@@ -77,7 +79,7 @@ class SandboxDesk:
     def collect(self, now: int) -> list[Heard]:
         heard: list[Heard] = []
         while self.is_due(now):
-            *_, request, left_in = heapq.heappop(self._waiting)
+            *_, request, _, left_in = heapq.heappop(self._waiting)
             traces.came_from(left_in)
             heard.append(Heard(request, self._sandbox.decide(request)))
             if request.payment_token == TWICE_TOKEN and request.kind == PaymentKind.CHARGE:

@@ -92,9 +92,9 @@ def test_an_answer_that_comes_later_comes_from_the_batch_that_asked(collector: C
     request = Request(PaymentKind.CHARGE, 1, 1, 0, 100, "GBP", SLOW_TOKEN, "u1")
     with traces.batch("payments batch", causes, {}) as span:
         assert span is not None
-        desk.leave([Pending(request, 0, 0, 0)])
+        desk.leave([Pending(request, 0, 0, 0)] * 2)
     with traces.noting(later):
-        assert [heard.request for heard in desk.collect(1)] == [request]
+        assert [heard.request for heard in desk.collect(1)] == [request, request]
     assert set(later.links) == {span.context, cause}
     assert list(later.roots) == [cause]
 
