@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from schemas.topics import Topic
 from streams.runtime.records import Record, Write
 from tests.flow.traffic import Fickle
 from tests.support.flow import Fate, Flow, FlowTask
@@ -25,6 +26,10 @@ class Step(NamedTuple):
     fate: Fate
 
 
+Times = dict[tuple[str, int, int], int]
+"""(topic, partition, offset) -> when the log took a record, in ms."""
+
+
 class Tape(NamedTuple):
     """Everything that the tasks of a shop of so many partitions took, in order."""
 
@@ -35,6 +40,19 @@ class Tape(NamedTuple):
 def new_flow(partitions: int, seed: int = 0) -> Flow:
     """Return an empty shop, the same one wherever it is made."""
     return Flow(seed, partitions, Fickle(0.1))
+
+
+def timed(flow: Flow) -> Times:
+    """Note when the log takes each record from now on, as brokers do."""
+    times: Times = {}
+    append = flow.log.append
+
+    def noted(topic: Topic, partition: int, key: bytes | None, value: bytes | None) -> None:
+        times[topic.name, partition, flow.log.ends[topic.name, partition]] = flow.now
+        append(topic, partition, key, value)
+
+    flow.log.append = noted  # type: ignore[method-assign]
+    return times
 
 
 def record(flow: Flow) -> tuple[Tape, list[list[Write]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +18,7 @@ from schemas.topics import ALL, Topic
 from tests.flow.traffic import Traffic
 from tests.support.flow import SOUND, Flow
 from tests.support.history_stores import StoreContents
-from tests.support.replay import new_flow
+from tests.support.replay import Times, new_flow, timed
 
 BY_NAME = {topic.name: topic for topic in ALL}
 
@@ -37,7 +37,7 @@ class Past:
     """A shop at rest, and when its log took each record."""
 
     flow: Flow
-    times: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    times: Times
     prefix = ""
     records = ()
 
@@ -84,13 +84,7 @@ def past(seed: int, acts: int = 250) -> Past:
     flow = new_flow(3, seed)
     flow.fates, flow.weights = SOUND, (10, 1, 1, 1)
     flow.now = EPOCH_MS + 10**9
-    found, append = Past(flow), flow.log.append
-
-    def noted(topic: Any, partition: int, key: bytes | None, value: bytes | None) -> None:
-        found.times[topic.name, partition, flow.log.ends[topic.name, partition]] = flow.now
-        append(topic, partition, key, value)
-
-    flow.log.append = noted  # type: ignore[method-assign]
+    found = Past(flow, timed(flow))
     traffic = LaterTraffic(flow, seed)
     traffic.open_shop()
     for _ in range(acts):

@@ -23,23 +23,9 @@ from tests.flow.shop import A
 from tests.flow.test_retention import RETENTION, Shop, at_random
 from tests.flow.traffic import Traffic
 from tests.support.flow import SOUND, START, TIMEOUT, Fate, Flow
-from tests.support.replay import new_flow
+from tests.support.replay import Times, new_flow, timed
 
 NAMES = frozenset(topic.name for topic in READ)
-Times = dict[tuple[str, int, int], int]
-
-
-def timed(flow: Flow) -> Times:
-    """Note when the log takes each record from now on, as brokers do."""
-    times: Times = {}
-    append = flow.log.append
-
-    def noted(topic: Topic, partition: int, key: bytes | None, value: bytes | None) -> None:
-        times[topic.name, partition, flow.log.ends[topic.name, partition]] = flow.now
-        append(topic, partition, key, value)
-
-    flow.log.append = noted  # type: ignore[method-assign]
-    return times
 
 
 def tape_of(*generations: tuple[Flow, Times]) -> Tape:
