@@ -95,6 +95,17 @@ def _consumer(settings: StreamSettings, **extra: Any) -> Consumer:
     )
 
 
+def group_offsets(settings: StreamSettings, topics: Sequence[str], partition: int) -> dict[str, int]:
+    """Return how far the workers' group has told that it is in a partition of these topics (names without prefix); what it never told is left out."""
+    names = {settings.topic_prefix + topic: topic for topic in topics}
+    consumer = _consumer(settings, **{"group.id": settings.app_id})
+    try:
+        told = consumer.committed([TopicPartition(name, partition) for name in names], timeout=REQUEST_SECONDS)
+    finally:
+        consumer.close()
+    return {names[at.topic]: at.offset for at in told if at.offset >= 0}
+
+
 def consume(consumer: Consumer, most: int, wait: float) -> list[Message]:
     """Return what is there, waiting `wait` seconds for the first: the client itself would wait so long for the last."""
     messages = consumer.consume(1, wait)

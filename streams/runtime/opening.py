@@ -16,7 +16,7 @@ from streams.runtime import changelog as log_of
 from streams.runtime import clients
 from streams.runtime.changelog import Changelog, Stray
 from streams.runtime.clients import InputTopic, MisconfiguredError, Reader
-from streams.runtime.positions import check_changelog, check_positions
+from streams.runtime.positions import check_changelog, check_positions, cut
 from streams.runtime.records import BrokenRowError, Place, Stage, StageKind, Write
 
 log = structlog.get_logger("holdfast.runtime")
@@ -115,7 +115,9 @@ def stand(task: Owned, reader: Reader, recorded: Mapping[str, tuple[int, int, st
     """Put the reader where the task stands and return that; raises MisconfiguredError where an input is not what it was."""
     check_changelog(task.name, recorded, task.kind.changelog.name, topics)
     marks = {t.name: reader.watermarks(t.name) for t in task.kind.inputs}
-    position = check_positions(task.name, recorded, {t.name: topics[t.name] for t in task.kind.inputs}, marks, task.place.partitions)
+    gone = cut(recorded, marks)
+    reached = clients.group_offsets(task.settings, gone, task.place.partition) if gone else {}
+    position = check_positions(task.name, recorded, {t.name: topics[t.name] for t in task.kind.inputs}, marks, task.place.partitions, reached)
     reader.rewind(position)
     return position
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from schemas import codec
 from schemas.topics import POSITIONS_KEY
@@ -46,16 +47,23 @@ def check_positions(
     inputs: Mapping[str, InputTopic],
     marks: Mapping[str, tuple[int, int]],
     partitions: int,
+    reached: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, int]:
     """Return where to read each input from; raises MisconfiguredError where an input is not the one the rows came from.
 
-    `marks`: topic -> (first, next) offset in the log. A new task reads every input from its first offset.
+    `marks`: topic -> (first, next) offset in the log. A new task reads every input from its first offset. `reached`: how far the workers' group has told
+    that inputs were read with nothing left to decide, behind the markers of transactions, which no position counts: what was deleted up to there was read.
     """
     for topic, found in inputs.items():
         _check_count(task, topic, found, partitions)
         if topic in recorded:
-            _check_same(task, topic, recorded[topic], found, marks[topic])
-    return {topic: recorded[topic][0] if topic in recorded else marks[topic][0] for topic in inputs}
+            _check_same(task, topic, recorded[topic], found, marks[topic], reached.get(topic, 0))
+    return {topic: max(recorded[topic][0] if topic in recorded else 0, marks[topic][0]) for topic in inputs}
+
+
+def cut(recorded: Mapping[str, tuple[int, int, str]], marks: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Return the inputs of which something behind the position was deleted: markers, or records that nobody has read."""
+    return [topic for topic, (first, _) in marks.items() if topic in recorded and recorded[topic][0] < first]
 
 
 def check_rows_known(task: str, recorded: Mapping[str, tuple[int, int, str]], changelog: str, known: Collection[int]) -> None:
@@ -89,7 +97,7 @@ def _check_count(task: str, topic: str, found: InputTopic, partitions: int) -> N
         )
 
 
-def _check_same(task: str, topic: str, recorded: tuple[int, int, str], found: InputTopic, marks: tuple[int, int]) -> None:
+def _check_same(task: str, topic: str, recorded: tuple[int, int, str], found: InputTopic, marks: tuple[int, int], reached: int) -> None:
     offset, partitions, topic_id = recorded
     first, end = marks
     remedy = "restore the topic, or start over with an empty changelog"
@@ -98,5 +106,5 @@ def _check_same(task: str, topic: str, recorded: tuple[int, int, str], found: In
             f"task {task}: topic {topic} is not the one its rows came from (ID {topic_id}, {partitions} partitions; now {found.topic_id}, {found.partitions}): "
             f"it was deleted and made again, or partitions were added; {remedy}"
         )
-    if not first <= offset <= end:
+    if max(offset, reached) < first or offset > end:
         raise MisconfiguredError(f"task {task}: topic {topic} holds offsets {first}..{end}, but the task stands at {offset}; {remedy}")

@@ -4,7 +4,7 @@ import pytest
 
 from schemas import codec
 from streams.runtime.clients import InputTopic, MisconfiguredError
-from streams.runtime.positions import check_changelog, check_positions, check_rows_known, positions_of, positions_record
+from streams.runtime.positions import check_changelog, check_positions, check_rows_known, cut, positions_of, positions_record
 
 INPUTS = {"orders": InputTopic("id-of-orders", 8), "stock.commands": InputTopic("id-of-commands", 8)}
 END = {"stock.commands": 45, "orders": 1_209}
@@ -35,6 +35,19 @@ def test_a_task_goes_on_where_it_stood() -> None:
 
 def test_a_new_task_reads_from_the_first_offset_there_is() -> None:
     assert _check(recorded={}, marks={"orders": (7, 2_000), "stock.commands": (0, 45)}) == {"orders": 7, "stock.commands": 0}
+
+
+def test_deleted_markers_behind_the_position_are_no_loss() -> None:
+    """The brokers have deleted everything of an input, the last transaction's marker too, which the group had been told of."""
+    marks = {**MARKS, "orders": (1_210, 1_210)}
+    assert cut(RECORDED, marks) == ["orders"]
+    assert _check(marks=marks, reached={"orders": 1_210}) == {**END, "orders": 1_210}
+    assert _check(marks=marks, reached={"orders": 2_000}) == {**END, "orders": 1_210}
+    with pytest.raises(MisconfiguredError, match=r"orders holds offsets 1210\.\.1210, but the task stands at 1209"):
+        _check(marks={**MARKS, "orders": (1_210, 1_210)}, reached={"orders": 1_209})
+    with pytest.raises(MisconfiguredError, match="stands at 1209"):
+        _check(marks={**MARKS, "orders": (0, 1_208)}, reached={"orders": 2_000})
+    assert cut(RECORDED, MARKS) == []
 
 
 def test_an_input_added_later_is_read_from_its_start() -> None:
