@@ -101,6 +101,7 @@ def levels(shop: Pipeline) -> dict[str, tuple[int, int, int]]:
     return {level["product_id"]: (level["available"], level["reserved"], level["shipped"]) for level in sorted(found, key=lambda x: x["version"])}
 
 
+@pytest.mark.long
 def test_rows_are_forgotten_the_logs_beginning_is_deleted_and_the_shop_goes_on(shop: Pipeline) -> None:
     assert shop.mysql
     worker, sinks = shop.worker(), shop.sinks()
