@@ -69,13 +69,15 @@ _READING: Final[dict[str, str | int | float | bool]] = {
 }
 
 
-def _partitions(admin: AdminClient, kafka: str, prefix: str) -> int:
-    """Return the topics' common partition count."""
+def _partitions(admin: AdminClient, kafka: str, prefix: str, *, may_be_gone: bool) -> int:
+    """Return the topics' common partition count; 0 for an earlier generation of which nothing is left."""
     try:
         known = admin.list_topics(timeout=TIMEOUT_S).topics
     except KafkaException as error:
         raise CannotCheckError(f"Kafka at {kafka} does not answer: {error.args[0]}; is it running (`holdfast status`)?") from error
     missing = [topic.named(prefix) for topic in READ if topic.named(prefix) not in known]
+    if may_be_gone and len(missing) == len(READ):
+        return 0
     if missing:
         names = ", ".join(missing)
         raise CannotCheckError(f"topics missing at {kafka}: {names}; is HOLDFAST_TOPIC_PREFIX ({prefix!r}) right? `holdfast topics create` makes them")
@@ -87,24 +89,29 @@ def _partitions(admin: AdminClient, kafka: str, prefix: str) -> int:
 
 def _log_of(admin: AdminClient, settings: dict[str, str | int | float | bool], kafka: str, prefix: str) -> Log:
     later = later_generations(Consumer(settings), admin, prefix)
-    return Log(_partitions(admin, kafka, prefix), prefix, [(name, _partitions(admin, kafka, name)) for name in later])
+    names = [prefix, *later]
+    counts = [_partitions(admin, kafka, name, may_be_gone=name != names[-1]) for name in names]
+    log = Log(counts[0], prefix, list(zip(later, counts[1:], strict=True)))
+    # Of a generation that is gone all was written before the next one came into use.
+    log.begins_at = max((since for since, before in zip(later.values(), counts, strict=False) if not before), default=0)
+    return log
 
 
-def later_generations(consumer: Consumer, admin: AdminClient, prefix: str) -> list[str]:
-    """Return the prefixes of the generations after the first that are or were in use, the oldest first."""
-    name, steps = GENERATIONS.named(prefix), dict[int, str]()
+def later_generations(consumer: Consumer, admin: AdminClient, prefix: str) -> dict[str, int]:
+    """Return the prefixes of the generations after the first that are or were in use, the oldest first, and since when they are (ms)."""
+    name, steps, times = GENERATIONS.named(prefix), dict[int, str](), dict[int, int]()
     try:
         if name not in admin.list_topics(timeout=TIMEOUT_S).topics:
-            return []
+            return {}
         consumer.assign([TopicPartition(name, 0, 0)])
         for value in _values(consumer, name):
             _, fields, _ = decode(value)
-            steps[fields["generation"]] = fields["step"]
+            steps[fields["generation"]], times[fields["generation"]] = fields["step"], fields["changed_at"]
     finally:
         consumer.close()
     if any(step in ("BARRIER", "CLOSED") for step in steps.values()):
         raise CannotCheckError("the number of partitions is being changed: audit when that is over (`holdfast repartition` shows how it stands)")
-    return [f"{prefix}g{generation}." for generation, step in sorted(steps.items()) if step == "CURRENT"]
+    return {f"{prefix}g{generation}.": times[generation] for generation, step in sorted(steps.items()) if step == "CURRENT"}
 
 
 def _values(consumer: Consumer, name: str) -> Iterator[bytes | None]:
@@ -149,7 +156,7 @@ def _find_beginning(consumer: Consumer, admin: AdminClient, log: Log, since: int
     log.first = {place: start for place, start in starts.items() if start > 0}
     try:
         if log.first:
-            log.begins_at = max(since, *_times(consumer, log, since or time.time_ns() // 1_000_000))
+            log.begins_at = max(log.begins_at, since, *_times(consumer, log, since or time.time_ns() // 1_000_000))
     finally:
         consumer.close()
 

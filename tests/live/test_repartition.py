@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import KafkaError, Producer
+from confluent_kafka.admin import AdminClient
 
 from failpoints.names import REPARTITION
 from generations import read
@@ -31,12 +32,12 @@ from ingest.producer import OrderProducer
 from ingest.requests import Line, Order, StockCommand
 from schemas import codec
 from schemas.outcomes import StockCommandKind
-from schemas.topics import DEFAULT_PARTITIONS, ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
+from schemas.topics import ALL, DEFAULT_PARTITIONS, ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
 from streams.runtime.exits import MOVED
 from tests.support.gateway import GatewayProcess, running_gateway
 from tests.support.neighbours import Everybody, Nobody
 from tests.support.pipeline import PARTITIONS, Pipeline, running, until
-from tests.support.stack import new_database, new_redis, unique_name
+from tests.support.stack import connect, new_database, new_redis, unique_name
 
 pytestmark = pytest.mark.live
 PRODUCTS = 12
@@ -208,6 +209,23 @@ def change_under_load(pipeline: Pipeline, to: int, steps: list[str], enough: int
     assert (stores["differences"], stores["behind"]) == (0, 0)
     again = replayed(pipeline, "shadow")
     assert (again["different"], again["orders"]) == (0, orders)
+    without_the_first(pipeline)
+
+
+def without_the_first(pipeline: Pipeline) -> None:
+    """The first generation's topics are removed: what was before is taken as the second one's rows have it, and still harm is found."""
+    assert pipeline.mysql
+    client = AdminClient({"bootstrap.servers": pipeline.kafka})
+    for future in client.delete_topics([topic.named(pipeline.prefix) for topic in ALL]).values():
+        future.result(30)
+    until(lambda: ORDERS.named(pipeline.prefix) not in client.list_topics(timeout=20).topics, 30, "the topics are gone")
+    report = audit.run(pipeline.kafka, pipeline.mysql, pipeline.redis, pipeline.prefix)
+    assert report.ok, report.text()
+    assert "the brokers have deleted the log's beginning" in report.notes[0]
+    with connect(pipeline.mysql) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE orders SET amount = amount + 1 ORDER BY order_id LIMIT 1")
+        connection.commit()
+    assert set(audit.run(pipeline.kafka, pipeline.mysql, pipeline.redis, pipeline.prefix).kinds()) == {"store_row_differs"}
 
 
 def replayed(pipeline: Pipeline, *arguments: str) -> dict[str, Any]:

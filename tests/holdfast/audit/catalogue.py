@@ -35,9 +35,10 @@ balance:
   journals' older entries, and rows of the stores whose orders are forgotten (`HOLDFAST_ORDER_RETENTION`), which are counted. An order whose ID is not one
   of ours counts as old.
 
-Of a partition that has nothing left nobody knows when its records were deleted: then nothing counts as later than that, unless `--since TIME` says from
-when on all is there. Correct histories cut anywhere are clean, and faults sown before and after the cut are found:
-`tests/holdfast/audit/test_beginning.py`; with brokers that delete, `tests/live/test_retention.py`.
+An earlier generation of the topics (`holdfast repartition`) that is gone altogether counts as deleted when the next one came into use. Of a partition that
+has nothing left nobody knows when its records were deleted: then nothing counts as later than that, unless `--since TIME` says from when on all is there.
+Correct histories cut anywhere are clean, and faults sown before and after the cut are found: `tests/holdfast/audit/test_beginning.py`; with brokers that
+delete, `tests/live/test_retention.py`.
 """
 
 

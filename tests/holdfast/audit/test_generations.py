@@ -22,6 +22,15 @@ def test_a_home_is_one_of_the_generation_that_is_asked_for(order_id: int, near: 
     assert TWO.home_of_product("p", near) == (product_partition("p", 8) if near < 8 else 8 + product_partition("p", 24))
 
 
+@given(st.integers(1, 2**62), st.integers(0, 23))
+def test_a_generation_of_which_nothing_is_left_has_no_partitions(order_id: int, near: int) -> None:
+    left = Generations([("eu.", 0), ("eu.g2.", 24)])
+    assert left.total == 24
+    assert left.home_of_order(order_id, near) == left.home_of_order(order_id) == order_partition(order_id, 24)
+    assert left.shown(Place("eu.orders", near, 5)) == Place("eu.g2.orders", near, 5)
+    assert left.numbered("eu.g2.orders", near) == ("orders", near)
+
+
 @given(st.integers(0, 31), st.sampled_from(topics.ALL))
 def test_a_number_and_the_name_on_the_brokers_are_one_another(partition: int, topic: topics.Topic) -> None:
     shown = TWO.shown(Place(f"eu.{topic.name}", partition, 5))
