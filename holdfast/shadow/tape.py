@@ -20,7 +20,10 @@ LINE: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit
 MOVE: Final = ("kind", "command_id", "order_id", "line", "product_id", "quantity")
 COMMAND: Final = ("kind", "command_id", "order_id", "line", "quantity")
 ORDERS_AGENT: Final = "orders"
+FIRST, AMONG, LAST = range(3)
+"""In which order the orders agent hears of lines within a ms."""
 _COMMANDED: Final = {OutcomeChange.SHIPPED.name: OrderCommandKind.SHIP.name, OutcomeChange.RETURNED.name: OrderCommandKind.RETURN.name}
+_NOT_YET: Final = frozenset({Refusal.NOT_CONFIRMED.name, Refusal.UNKNOWN_ORDER.name})
 _RECORDS: Final = {topic.name: frozenset(topic.records) for topic in READ}
 Place: TypeAlias = tuple[int, int, bool, int]
 """When it was decided (ms), the product's version after it, whether it was refused at that version, and a number that tells the rest apart."""
@@ -64,14 +67,16 @@ class Tape:
         self._partitions_of: Sequence[int] = counts
         self.partitions = counts[-1]
         self.stock: defaultdict[int, list[tuple[Place, Hold | Move]]] = defaultdict(list)
-        self.invalid: list[tuple[int, int, bytes]] = []
-        """(when, the orders agent's partition, StockDecisions) of lines that no stock is asked for."""
+        self.invalid: list[tuple[tuple[int, int], int, bytes]] = []
+        """((when, rank), the orders agent's partition, StockDecisions) of lines that no stock is asked for; rank: FIRST or LAST of an order's."""
         self.inner: defaultdict[tuple[int, int, int], list[Place]] = defaultdict(list)
         """(kind, order ID, line) -> when the orders agent's own commands were carried out, the first one last."""
         self.commands: defaultdict[int, list[Asked]] = defaultdict(list)
         self.decided: dict[int, tuple[str, int]] = {}
         self.refused: defaultdict[tuple[int, str], list[tuple[int, str]]] = defaultdict(list)
         """(order ID, command ID) -> when it was refused and why, each time that it came."""
+        self.unknown_until: dict[int, int] = {}
+        """Order ID -> when a command about it was refused because nothing had been heard of it yet: its lines were heard of later."""
         self.moved: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
         """(order ID, SHIP or RETURN) -> when such a command was carried out, each time."""
         self.paid: dict[tuple[int, int, int], tuple[int, str]] = {}
@@ -108,7 +113,7 @@ class Tape:
         elif record.name == "OrderOutcome":
             self._add_outcome(value)
         elif record.name == "OrderCommandRefused":
-            self.refused[value["order_id"], value["command_id"]].append((value["refused_at"], value["refusal"]))
+            self._add_refusal(value)
 
     def finish(self) -> None:
         """All is read: put everything in order."""
@@ -127,13 +132,15 @@ class Tape:
             decided_at = self.decided.get(order_id, ("", as_of))[1]
             # Another decision stands: the order was placed here first.
             return asked.at if decided_at == as_of else max(asked.at, decided_at + 1)
-        kind, command_id, order_id, *_ = asked.fields
+        kind, command_id, order_id, line, quantity = asked.fields
+        if line < 0 or quantity < 0:
+            return asked.at  # no command at all, and no other's place is taken by it
         status, decided_at = self.decided.get(order_id, ("", 0))
         if refused := self.refused.get((order_id, command_id)):
             refused_at, refusal = refused.pop(0)
             # A cancellation that came before its order was kept until a deadline of its own; one batch may have refused a shipment
             # and then decided the order.
-            is_before = refusal == Refusal.NOT_CONFIRMED.name and refused_at == decided_at and status == "CONFIRMED"
+            is_before = refusal in _NOT_YET and refused_at == decided_at and status == "CONFIRMED"
             return asked.at if kind == OrderCommandKind.CANCEL and refusal == Refusal.UNKNOWN_ORDER.name else refused_at - is_before
         if kind == OrderCommandKind.CANCEL:
             return decided_at if status == "CANCELLED" else asked.at
@@ -156,7 +163,8 @@ class Tape:
             line = tuple(same.setdefault(field, field) for field in fields)
             self.first_at[line[0]] = min(at, self.first_at.get(line[0], at))
             if Refusal(value["refusal"][number]).is_invalid_line:
-                self.invalid.append((at, order_partition(line[0], self.partitions), one_of(value, [number])))
+                rank = LAST if line[0] in value["order_id"][:number] else FIRST
+                self.invalid.append(((at, rank), order_partition(line[0], self.partitions), one_of(value, [number])))
                 continue
             place = self._place(at, value["version"][number], value["refusal"][number])
             product = line[3]
@@ -192,6 +200,12 @@ class Tape:
             self.decided[value["order_id"]] = (value["status"], value["decided_at"])
         elif value["change"] in _COMMANDED:
             self.moved[value["order_id"], _COMMANDED[value["change"]]].append(value["changed_at"])
+
+    def _add_refusal(self, value: Mapping[str, Any]) -> None:
+        order_id, at = value["order_id"], value["refused_at"]
+        self.refused[order_id, value["command_id"]].append((at, value["refusal"]))
+        if value["refusal"] == Refusal.UNKNOWN_ORDER.name:
+            self.unknown_until[order_id] = max(at, self.unknown_until.get(order_id, 0))
 
     def _add_commands(self, generation: int, partition: int, at: int, record: Decoded) -> None:
         value = record.value

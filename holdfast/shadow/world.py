@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from holdfast.shadow.rules import DROP_LINES, Rules
-from holdfast.shadow.tape import COMMAND, LINE, MOVE, Asked, Hold, Move, Place, Tape, one_of
+from holdfast.shadow.tape import AMONG, COMMAND, LINE, MOVE, Asked, Hold, Move, Place, Tape, one_of
 from schemas import codec
 from schemas.outcomes import MAX_ITEMS, OrderCommandKind, PaymentKind, PaymentResult, StockCommandKind
 from schemas.topics import ORDER_COMMANDS, ORDERS, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS
@@ -115,9 +115,9 @@ class World:
         for partition in list(tape.stock):
             for place, item in self._by_rule(tape.stock.pop(partition)):
                 self._queues[ORDERS.name, partition].put(place, item)
-        for at, partition, value in tape.invalid:
+        for (at, rank), partition, value in tape.invalid:
             (order_id,) = codec.decode(value).value["order_id"]
-            self._queues[STOCK_DECISIONS.name, partition].put(self._answer_at(order_id, 1, at), value)
+            self._queues[STOCK_DECISIONS.name, partition].put((self._answer_at(order_id, 1, at), rank), value)
         ended = [decided_at for status, decided_at in tape.decided.values() if status == "EXPIRED"]
         for at in (*ended, *(at - (why == TOO_OLD) for refused in tape.refused.values() for at, why in refused)):
             self._wakes.put(at, None)
@@ -219,17 +219,21 @@ class World:
             for number in numbers:
                 self._park(partition, value, number)
         elif all(when == self._now for when in at):
-            queue.put(self._now, whole)
+            queue.put((self._now, AMONG), whole)
         else:
             for number in numbers:
-                queue.put(at[number], one_of(value, [number]))
+                queue.put((at[number], AMONG), one_of(value, [number]))
 
     def _answer_at(self, order_id: int, refusal: int, now: int) -> int:
         """Return when the orders agent is to hear of a line: not before the cancellation that came first, nor so early that its time would be over too soon."""
         status, decided_at = self._tape.decided.get(order_id, ("", 0))
+        if (unknown := self._tape.unknown_until.get(order_id, LATE)) <= decided_at:
+            now = max(now, min(unknown + 1, decided_at))
         was_charged = (order_id, 1, 0) in self._tape.paid
         if (status == "CANCELLED" and not was_charged) or (refusal and status == "EXPIRED"):
             return max(now, decided_at + 1)
+        if status == "EXPIRED" and was_charged:  # its time was over only after it had asked for the charge
+            return max(now, decided_at - self._rules.order_timeout)
         return now if not status or status == "EXPIRED" else max(now, decided_at - self._rules.order_timeout + 1)
 
     def _park(self, partition: int, value: Mapping[str, Any], number: int) -> None:
@@ -238,14 +242,14 @@ class World:
         queue = self._queues[STOCK_DECISIONS.name, partition]
         parked = self._parked[order_id]
         if not self._rules.counts(self._tape.first_at.get(order_id, 0)) or line in parked:
-            queue.put(self._now, one_of(value, [number]))
+            queue.put((self._now, AMONG), one_of(value, [number]))
             return
         parked[line] = (refusal, one_of(value, [number]), bool(refusal))
         if len(parked) < count:
             return
         held = [answer for _, answer, is_refused in parked.values() if not is_refused]
         for answer in held or [answer for _, answer, _ in parked.values()]:
-            queue.put(self._now, _of_count(answer, len(held)) if held else answer)
+            queue.put((self._now, AMONG), _of_count(answer, len(held)) if held else answer)
 
     def _move(self, partition: int, value: Mapping[str, Any]) -> None:
         for fields in zip(*(value[c] for c in (*MOVE, "as_of")), strict=True):
