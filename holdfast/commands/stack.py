@@ -12,6 +12,7 @@ from rich.table import Table
 from holdfast.stack import lifecycle
 from holdfast.stack.errors import StackError
 from holdfast.stack.home import Home
+from holdfast.stack.rows import rows_by_stage
 from holdfast.stack.status import StackStatus, in_ranges, stack_status
 
 NOTHING_RUNS = 3
@@ -80,10 +81,20 @@ def status(as_json: bool, targets: bool) -> None:
     if targets:
         click.echo(json.dumps(found.targets(), indent=2))
     elif as_json:
-        click.echo(json.dumps(found.document(), indent=2))
+        click.echo(json.dumps({**found.document(), "rows": _rows(found)}, indent=2))
     else:
         _print_table(found)
+        _print_rows(_rows(found))
     sys.exit(0 if found.runs else NOTHING_RUNS)
+
+
+def _rows(found: StackStatus) -> dict[str, int]:
+    return rows_by_stage(process.metrics for process in found.processes if process.kind == "worker" and process.metrics)
+
+
+def _print_rows(rows: dict[str, int]) -> None:
+    if rows:
+        Console().print(f"rows: {', '.join(f'{stage} {number:,}' for stage, number in rows.items())}", highlight=False)
 
 
 def _print_table(found: StackStatus) -> None:
