@@ -54,7 +54,7 @@ class Gateway:
     """What handlers work with. Made and closed in the event loop's thread. `more`: routes of whoever starts the gateway."""
 
     def __init__(self, settings: GatewaySettings, loop: asyncio.AbstractEventLoop, more: Sequence[Route] = ()) -> None:
-        self.settings = settings
+        self.settings, self.loop = settings, loop
         # pydantic's attributes are slow to read, and these are read for every order.
         self._queue_bytes, self.most_wait_s = settings.gateway_queue_bytes, settings.gateway_max_wait
         kafka, prefix = settings.kafka, settings.topic_prefix

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from ingest.columns import Line, encode_lines
 from ingest.errors import PublishError
@@ -33,12 +33,47 @@ _TRACE: Final = "traceparent"
 Acknowledged: TypeAlias = "asyncio.Future[None]"
 
 
+class Waiter(Protocol):
+    """Who waits for the acknowledgement of an order: a future, or what is told the same way."""
+
+    def done(self) -> bool:
+        """Say whether it waits no more."""
+
+    def set_result(self, result: None, /) -> object:
+        """Hear that the brokers have it."""
+
+    def set_exception(self, error: PublishError, /) -> object:
+        """Hear that they may not."""
+
+
+class Source(Protocol):
+    """Orders that do not come through `place`: looked for at every tick, in the event loop's thread."""
+
+    def look(self) -> bool:
+        """Take in what came, by `OrderLog.take`; say whether more is on its way."""
+
+    def rest(self) -> bool:
+        """Hear that there are no more ticks until somebody calls `OrderLog.wake`; say whether more has come meanwhile."""
+
+
+class NoSource:
+    """Nothing comes."""
+
+    def look(self) -> bool:
+        """See Source."""
+        return False
+
+    def rest(self) -> bool:
+        """See Source."""
+        return False
+
+
 class _Flight:
     """What was sent by one flush: who waits for which partitions, and which of them failed (both as bits)."""
 
     __slots__ = ("begun", "bytes", "error", "failed", "left", "waiting")
 
-    def __init__(self, waiting: list[tuple[Acknowledged, int]], begun: float) -> None:
+    def __init__(self, waiting: list[tuple[Waiter, int]], begun: float) -> None:
         self.waiting = waiting
         self.begun = begun
         self.bytes = 0
@@ -67,10 +102,11 @@ class OrderLog:
         self._partitions = writer.partitions(ORDERS)
         self._lines: list[list[Line]] = [[] for _ in range(self._partitions)]
         self._traces: list[list[str]] = [[] for _ in range(self._partitions)]
-        self._waiting: list[tuple[Acknowledged, int]] = []
+        self._waiting: list[tuple[Waiter, int]] = []
         self._flights: deque[_Flight] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._gathering_since = 0.0
+        self.source: Source = NoSource()
         self.resized: Callable[[int], object] = lambda _partitions: None
         """Hears of a new number of partitions."""
         self.unacknowledged_bytes = 0
@@ -79,6 +115,14 @@ class OrderLog:
 
     def place(self, items: Sequence[Line], parent: str) -> Acknowledged:
         """Take the checked lines of one or more orders in; `parent` is the traceparent that their records carry. Raises MovingError."""
+        future = self._loop.create_future()
+        self.take(items, parent, future)
+        if self._timer is None:
+            self._arm()
+        return future
+
+    def take(self, items: Sequence[Line], parent: str, waiter: Waiter) -> None:
+        """Do as `place`, for a waiter, within a tick."""
         self._writer.check_open()
         touched, count = 0, self._count()
         for item in items:
@@ -86,13 +130,9 @@ class OrderLog:
             self._lines[partition].append(item)
             self._traces[partition].append(parent)
             touched |= 1 << partition
-        future = self._loop.create_future()
         if not self._waiting:
             self._gathering_since = self._clock()
-        self._waiting.append((future, touched))
-        if self._timer is None:
-            self._arm()
-        return future
+        self._waiting.append((waiter, touched))
 
     def _count(self) -> int:
         """Return how many partitions there are now; after a change nothing has gathered any more, for nothing is taken during one."""
@@ -126,6 +166,10 @@ class OrderLog:
             await asyncio.sleep(TICK_S)
         return not (self._flights or self._waiting)
 
+    def wake(self) -> None:
+        """Tick from now on, if we do not."""
+        self._arm()
+
     def _arm(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_S, self._tick)
@@ -133,9 +177,10 @@ class OrderLog:
     def _tick(self) -> None:
         self._timer = None
         self._writer.poll()
+        more = self.source.look()
         if self._waiting and self._is_time():
             self._flush()
-        if self._flights or self._waiting:
+        if more or self._flights or self._waiting or self.source.rest():
             self._arm()
 
     def _is_time(self) -> bool:

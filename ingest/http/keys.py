@@ -68,7 +68,10 @@ class Keys:
 
     def at_hand(self, request: Request) -> Caller | None:
         """Return the caller whose header was verified here a moment ago; None where it takes more to say."""
-        said = request.headers.get("authorization")
+        return self.verified(request.headers.get("authorization"))
+
+    def verified(self, said: str | None) -> Caller | None:
+        """Return the caller of an `Authorization` header as `at_hand` does."""
         seen = self._verified.get(said[_ID_IN_HEADER]) if said is not None else None
         # Compared in constant time, as the hashes are.
         if seen is None or said is None or not said.isascii() or not hmac.compare_digest(said, seen.said) or self._clock() > seen.until:

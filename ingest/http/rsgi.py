@@ -98,20 +98,37 @@ class Body:
         return Problem(ProblemType.REQUEST_TIMEOUT, detail, headers=[("connection", "close")])
 
 
+class Begun:
+    """A body whose reading has begun, in the place of the protocol that Body asks for it."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: Awaitable[bytes]) -> None:
+        self._body = body
+
+    def __call__(self) -> Awaitable[bytes]:
+        """Return it as the protocol does."""
+        return self._body
+
+
 class RsgiApp:
     """What Granian calls for each request."""
 
     def __init__(self, answer: Answerer, max_body: int, body_timeout_s: float, trace: Callable[[str | None], Trace] = trace_of) -> None:
         self._answer = answer
         self._trace_of = trace
-        self._max_body = max_body
+        self.max_body = max_body
         self._slow = SlowBodies(body_timeout_s)
         self.watching = asyncio.ensure_future(self._slow.watch())
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request."""
+        await self.respond(scope, protocol, protocol)
+
+    async def respond(self, scope: Scope, protocol: HTTPProtocol, body: Any) -> None:
+        """Answer one request; `body` is what gives its body: the protocol, or a Begun."""
         headers = scope.headers
-        incoming = Body(protocol, headers.get("content-length"), self._max_body, self._slow)
+        incoming = Body(body, headers.get("content-length"), self.max_body, self._slow)
         trace = self._trace_of(headers.get(HEADER))
         answer = await self._answer(Request(scope.method, scope.path, scope.query_string, headers, scope.client, incoming, trace))
         if isinstance(answer, Response):

@@ -81,8 +81,11 @@ class Admission:
 class Throttle(Protocol):
     """Token buckets per API key and per user."""
 
-    def at_once(self, caller: Caller) -> Headers | None:
-        """Take one token where that can be done without asking anybody; return the answer's headers, None where it cannot."""
+    def at_once(self, caller: Caller, acts_for: str | None = None) -> Headers | None:
+        """Take one token where that can be done without asking anybody; return the answer's headers, None where it cannot.
+
+        With `acts_for` one of that user as well, as `user` does, where the caller has no user of its own.
+        """
 
     async def __call__(self, caller: Caller, cost: int) -> Admission:
         """Take `cost` tokens: 1 before a request's handler runs, then n for each part of n lines of a batch."""

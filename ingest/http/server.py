@@ -24,6 +24,8 @@ import failpoints
 from ingest.errors import ConfigError
 from ingest.gateway import Gateway
 from ingest.http.config import GatewaySettings
+from ingest.http.handover import LongWay, spawner
+from ingest.http.plain_orders import PlainOrders
 from ingest.http.routes import Route
 from ingest.http.rsgi import RsgiApp
 from ingest.http.spans import RequestSpans
@@ -61,11 +63,12 @@ async def _serve(settings: GatewaySettings, more: Sequence[Route], spans: Reques
     _collect_seldom()
     gateway.spans = spans
     app = RsgiApp(gateway.answer, settings.gateway_max_body, settings.gateway_body_timeout, spans.trace_of if spans else trace_of)
-    server = granian(settings, app)
+    server, long_way = granian(settings, app), LongWay(app, loop)
+    short_way = gateway.log.source = PlainOrders(gateway, long_way, app.max_body)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stopping.set)
     try:
-        serving = asyncio.ensure_future(server.serve())
+        serving = asyncio.ensure_future(server.serve(spawner(long_way, short_way)))
         with RunFile(settings):
             await asyncio.wait({serving, asyncio.ensure_future(gateway.stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():

@@ -5,6 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.http.messages import Headers
 from ingest.http.seams import Caller, Limit
 from ingest.http.throttle import SharedThrottle
 
@@ -35,5 +36,25 @@ def test_at_once_is_the_same_as_asking(requests: list[tuple[Caller, float, int]]
                 assert await short(caller, cost) == wanted
             else:
                 assert (at_once, wanted.retry_after_s) == (wanted.headers, None)
+
+    asyncio.run(run())
+
+
+@given(st.lists(st.tuples(callers, st.floats(0, 0.5), st.sampled_from(["u1", "u2"])), max_size=60))
+def test_at_once_for_a_user_is_the_same_as_asking_for_both(requests: list[tuple[Caller, float, str]]) -> None:
+    clock = Clock()
+    short, long = (SharedThrottle(Limit(3.0, 5), Limit(2.0, 4), None, clock) for _ in range(2))
+
+    async def both(throttle: SharedThrottle, caller: Caller, user: str) -> tuple[Headers, bool]:
+        admission = await throttle(caller, 1)
+        of_user = caller.user is not None or admission.retry_after_s is not None or (await throttle.user(user)).retry_after_s is None
+        return admission.headers, admission.retry_after_s is None and of_user
+
+    async def run() -> None:
+        for caller, after_s, user in requests:
+            clock.now += after_s
+            at_once = short.at_once(caller, user)
+            asked = await both(long, caller, user)
+            assert (await both(short, caller, user) if at_once is None else (at_once, True)) == asked
 
     asyncio.run(run())

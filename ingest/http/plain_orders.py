@@ -1,0 +1,182 @@
+"""The short way of the plainest request there is, and the most frequent: `POST /v1/orders` without an Idempotency-Key or a wait.
+
+It does what `rsgi.py`, `gateway.py` and `orders.py` do with it, without a task, a future and a wake-up of its own: Granian's thread notes it and has its
+body read, the next tick of the order log takes in all that came, and the acknowledgement of a flight answers all of it at once. Whatever is not as it mostly
+is (a key not seen lately, a wrong body, a limit, a full queue) goes the long way, with its body as far as it came, and hears there what is wrong.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from granian.rsgi import HTTPProtocol
+
+from ingest.errors import IngestError, PublishError
+from ingest.http.access import Line
+from ingest.http.bodies import ORDER, check_order, line_items
+from ingest.http.errors import problem_of
+from ingest.http.handover import LongWay, Watcher
+from ingest.http.idempotency import HEADER as KEY_HEADER
+from ingest.http.messages import JSON, Headers
+from ingest.http.orders import PATH, ROUTES
+from ingest.http.rsgi import Begun
+from ingest.http.seams import Caller
+from ingest.http.trace import HEADER as TRACE_HEADER
+from ingest.http.trace import Trace, trace_of
+from ingest.order_ids import clock_ms
+from schemas.partitions import product_partition
+
+if TYPE_CHECKING:
+    from ingest.gateway import Gateway
+
+PATIENCE_S: Final = 0.01
+"""A body that is not there by then is waited for on the long way."""
+_ROUTE: Final = ROUTES[0]
+_NAME: Final = _ROUTE.name
+_now: Final = time.perf_counter
+
+
+class PlainOrder:
+    """One such request. To the order log it is who waits for the acknowledgement."""
+
+    __slots__ = ("began", "body", "caller", "client", "limits", "order_id", "orders", "proto", "said", "trace", "traceparent", "user", "watcher")
+
+    def __init__(self, orders: PlainOrders, watcher: Watcher, proto: HTTPProtocol, body: Any, said: str, traceparent: str | None, client: str) -> None:
+        self.orders = orders
+        self.watcher = watcher
+        self.proto = proto
+        self.body = body
+        """Granian's future of the body."""
+        self.said = said
+        """The `Authorization` header."""
+        self.traceparent = traceparent
+        self.client = client
+        self.began = _now()
+        self.caller: Caller
+        self.user: str
+        self.order_id: int
+        self.trace: Trace
+        self.limits: Headers
+
+    def done(self) -> bool:
+        """See order_log.Waiter."""
+        return False
+
+    def set_result(self, _result: None) -> None:
+        """See order_log.Waiter."""
+        self.orders.accepted(self)
+
+    def set_exception(self, error: PublishError) -> None:
+        """See order_log.Waiter."""
+        self.orders.refused(self, error)
+
+
+class PlainOrders:
+    """The short way (handover.ShortWay), and a source of the order log. `takes` is called in Granian's thread, all else in the event loop's."""
+
+    def __init__(self, gateway: Gateway, long_way: LongWay, max_body: int) -> None:
+        self._gateway = gateway
+        self._long_way = long_way
+        self._max_body = max_body
+        self._came: deque[PlainOrder] = deque()
+        self._placed: list[tuple[int, str]] = []
+        self._taken = 0
+        gateway.figures.counters["holdfast_gateway_plain_orders", "Orders that needed no task of their own."] = lambda: self._taken
+        self._ticks = False
+        """Whether a tick comes without being asked for. Granian's thread notes an order, then looks here; `rest` denies it here, then looks for orders."""
+
+    # -- in Granian's thread -------------------------------------------------------------------------------------------------
+
+    def takes(self, watcher: Watcher) -> bool:
+        """See handover.ShortWay."""
+        scope = watcher.scope
+        if scope.path != PATH or scope.method != "POST":
+            return False
+        headers: Any = scope.headers
+        get = headers.get
+        length, said = get("content-length"), get("authorization")
+        if said is None or length is None or get("content-type") != "application/json" or KEY_HEADER in headers or "prefer" in headers:
+            return False
+        if not int(length) <= self._max_body:
+            return False
+        proto = watcher.proto
+        self._came.append(PlainOrder(self, watcher, proto, proto(), said, get(TRACE_HEADER), scope.client))
+        if not self._ticks:
+            self._ticks = True
+            self._gateway.loop.call_soon_threadsafe(self._gateway.log.wake)
+        return True
+
+    # -- in the event loop's -------------------------------------------------------------------------------------------------
+
+    def look(self) -> bool:
+        """See order_log.Source."""
+        if self._placed:
+            self._gateway.owners.note(self._placed)
+            self._placed = []
+        came, late = self._came, _now() - PATIENCE_S
+        open_ = bool(came) and self._gateway.shed_after() is None
+        now_ms = clock_ms()
+        for _ in range(len(came)):
+            order = came.popleft()
+            if not order.body.done() and order.began > late:
+                came.append(order)
+            elif not (open_ and order.body.done() and self._placed_in_log(order, now_ms)):
+                self._long_way.begin(order.watcher, Begun(order.body))
+        return bool(came) or bool(self._placed)
+
+    def rest(self) -> bool:
+        """See order_log.Source."""
+        self._ticks = False
+        self._ticks = bool(self._came)
+        return self._ticks
+
+    def accepted(self, order: PlainOrder) -> None:
+        """Answer an order that the brokers have."""
+        order_id = order.order_id
+        self._placed.append((order_id, order.user))
+        headers = [JSON, ("location", f"{PATH}/{order_id}"), *order.limits]
+        order.proto.response_bytes(202, headers, b'{"order_id":"%d","status":"accepted"}' % order_id)
+        self._note(order, 202, "")
+
+    def refused(self, order: PlainOrder, error: IngestError) -> None:
+        """Answer an order that they may not have."""
+        answer = problem_of(error).response(order.trace.trace_id)
+        order.proto.response_bytes(answer.status, answer.headers, answer.body)
+        self._note(order, answer.status, f"{type(error).__name__}: {error}")
+
+    def _placed_in_log(self, order: PlainOrder, now_ms: int) -> bool:
+        try:
+            return self._place(order, now_ms)
+        except Exception:
+            # Whatever it is, the long way meets it too, and says it.
+            return False
+
+    def _place(self, order: PlainOrder, now_ms: int) -> bool:
+        """Put an order whose body is there into the log; False if it has to go the long way: nothing has been done then."""
+        gateway = self._gateway
+        caller = gateway.authorize.verified(order.said)
+        if caller is None:
+            return False
+        body = ORDER.decode(order.body.result())
+        check_order(body)
+        caller.check_scopes(_ROUTE.scopes)
+        caller.check_user(body.user)
+        order_id = gateway.ids.next(product_partition(body.lines[0].product_id, gateway.ids.partitions))
+        limits = gateway.throttle.at_once(caller, body.user) if order_id is not None else None
+        if order_id is None or limits is None:
+            return False
+        order.caller, order.user, order.order_id, order.limits = caller, body.user, order_id, limits
+        order.trace = trace_of(order.traceparent)
+        gateway.log.take(line_items(body, order_id, now_ms), order.trace.parent, order)
+        gateway.figures.in_hand += 1
+        self._taken += 1
+        return True
+
+    def _note(self, order: PlainOrder, status: int, error: str) -> None:
+        gateway, caller, seconds = self._gateway, order.caller, _now() - order.began
+        gateway.figures.in_hand -= 1
+        gateway.figures.count(_NAME, status, seconds)
+        line = Line(time.time(), "POST", PATH, status, seconds * 1000, order.trace.trace_id, order.client, caller.key_id, caller.user or "", error)
+        gateway.access.write(line)
