@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from granian.rsgi import HTTPProtocol
 
-from ingest.errors import IngestError, PublishError
+from ingest.errors import IngestError, MovingError, PublishError
 from ingest.http.access import Line
-from ingest.http.bodies import ORDER, check_order, line_items
+from ingest.http.bodies import ORDER, OrderBody, check_order, line_items
 from ingest.http.errors import problem_of
 from ingest.http.handover import LongWay, Watcher
 from ingest.http.idempotency import HEADER as KEY_HEADER
@@ -31,7 +32,7 @@ from schemas.partitions import product_partition
 if TYPE_CHECKING:
     from ingest.gateway import Gateway
 
-PATIENCE_S: Final = 0.01
+PATIENCE_S: Final = 0.1
 """A body that is not there by then is waited for on the long way."""
 _ROUTE: Final = ROUTES[0]
 _NAME: Final = _ROUTE.name
@@ -41,13 +42,13 @@ _now: Final = time.perf_counter
 class PlainOrder:
     """One such request. To the order log it is who waits for the acknowledgement."""
 
-    __slots__ = ("began", "body", "caller", "client", "limits", "order_id", "orders", "proto", "said", "trace", "traceparent", "user", "watcher")
+    __slots__ = ("began", "begun", "body", "caller", "client", "limits", "order_id", "orders", "proto", "said", "trace", "traceparent", "watcher")
 
-    def __init__(self, orders: PlainOrders, watcher: Watcher, proto: HTTPProtocol, body: Any, said: str, traceparent: str | None, client: str) -> None:
+    def __init__(self, orders: PlainOrders, watcher: Watcher, proto: HTTPProtocol, begun: Any, said: str, traceparent: str | None, client: str) -> None:
         self.orders = orders
         self.watcher = watcher
         self.proto = proto
-        self.body = body
+        self.begun = begun
         """Granian's future of the body."""
         self.said = said
         """The `Authorization` header."""
@@ -55,7 +56,7 @@ class PlainOrder:
         self.client = client
         self.began = _now()
         self.caller: Caller
-        self.user: str
+        self.body: OrderBody
         self.order_id: int
         self.trace: Trace
         self.limits: Headers
@@ -115,15 +116,9 @@ class PlainOrders:
         if self._placed:
             self._gateway.owners.note(self._placed)
             self._placed = []
-        came, late = self._came, _now() - PATIENCE_S
-        open_ = bool(came) and self._gateway.shed_after() is None
-        now_ms = clock_ms()
-        for _ in range(len(came)):
-            order = came.popleft()
-            if not order.body.done() and order.began > late:
-                came.append(order)
-            elif not (open_ and order.body.done() and self._placed_in_log(order, now_ms)):
-                self._long_way.begin(order.watcher, Begun(order.body))
+        came = self._came
+        if came:
+            self._take_in(self._read(), self._gateway.shed_after() is None)
         return bool(came) or bool(self._placed)
 
     def rest(self) -> bool:
@@ -135,7 +130,7 @@ class PlainOrders:
     def accepted(self, order: PlainOrder) -> None:
         """Answer an order that the brokers have."""
         order_id = order.order_id
-        self._placed.append((order_id, order.user))
+        self._placed.append((order_id, order.body.user))
         headers = [JSON, ("location", f"{PATH}/{order_id}"), *order.limits]
         order.proto.response_bytes(202, headers, b'{"order_id":"%d","status":"accepted"}' % order_id)
         self._note(order, 202, "")
@@ -146,33 +141,68 @@ class PlainOrders:
         order.proto.response_bytes(answer.status, answer.headers, answer.body)
         self._note(order, answer.status, f"{type(error).__name__}: {error}")
 
-    def _placed_in_log(self, order: PlainOrder, now_ms: int) -> bool:
-        try:
-            return self._place(order, now_ms)
-        except Exception:
-            # Whatever it is, the long way meets it too, and says it.
-            return False
+    def _read(self) -> list[PlainOrder]:
+        """Return the orders whose bodies are there; those whose bodies are late go the long way."""
+        came, read, late = self._came, [], _now() - PATIENCE_S
+        for _ in range(len(came)):
+            order = came.popleft()
+            if order.begun.done():
+                read.append(order)
+            elif order.began > late:
+                came.append(order)
+            else:
+                self._go_the_long_way(order)
+        return read
 
-    def _place(self, order: PlainOrder, now_ms: int) -> bool:
-        """Put an order whose body is there into the log; False if it has to go the long way: nothing has been done then."""
+    def _take_in(self, read: Iterable[PlainOrder], may: bool) -> None:
+        """Put orders into the log, those of one caller at a time; `may`: the log has room."""
+        groups: dict[tuple[str, str | None], list[PlainOrder]] = {}
+        for order in read:
+            if may and self._is_plain(order):
+                caller = order.caller
+                groups.setdefault((caller.key_id, order.body.user if caller.user is None else None), []).append(order)
+            else:
+                self._go_the_long_way(order)
+        for (_, acts_for), orders in groups.items():
+            limits = self._gateway.throttle.at_once(orders[0].caller, acts_for, len(orders))
+            for order in orders:
+                if limits is None or not self._is_placed(order, limits):
+                    self._go_the_long_way(order)
+
+    def _is_plain(self, order: PlainOrder) -> bool:
+        """Say whether nothing is wrong with an order, by what is known here and now; it has its body and its ID then."""
         gateway = self._gateway
         caller = gateway.authorize.verified(order.said)
         if caller is None:
             return False
-        body = ORDER.decode(order.body.result())
-        check_order(body)
-        caller.check_scopes(_ROUTE.scopes)
-        caller.check_user(body.user)
-        order_id = gateway.ids.next(product_partition(body.lines[0].product_id, gateway.ids.partitions))
-        limits = gateway.throttle.at_once(caller, body.user) if order_id is not None else None
-        if order_id is None or limits is None:
+        try:
+            body = ORDER.decode(order.begun.result())
+            check_order(body)
+            caller.check_scopes(_ROUTE.scopes)
+            caller.check_user(body.user)
+        except Exception:
+            # Whatever it is, the long way meets it too, and says it.
             return False
-        order.caller, order.user, order.order_id, order.limits = caller, body.user, order_id, limits
-        order.trace = trace_of(order.traceparent)
-        gateway.log.take(line_items(body, order_id, now_ms), order.trace.parent, order)
+        order_id = gateway.ids.next(product_partition(body.lines[0].product_id, gateway.ids.partitions))
+        if order_id is None:
+            return False
+        order.caller, order.body, order.order_id = caller, body, order_id
+        return True
+
+    def _is_placed(self, order: PlainOrder, limits: Headers) -> bool:
+        """Put an order into the log; False if it takes none now."""
+        gateway = self._gateway
+        order.limits, order.trace = limits, trace_of(order.traceparent)
+        try:
+            gateway.log.take(line_items(order.body, order.order_id, clock_ms()), order.trace.parent, order)
+        except MovingError:
+            return False
         gateway.figures.in_hand += 1
         self._taken += 1
         return True
+
+    def _go_the_long_way(self, order: PlainOrder) -> None:
+        self._long_way.begin(order.watcher, Begun(order.begun))
 
     def _note(self, order: PlainOrder, status: int, error: str) -> None:
         gateway, caller, seconds = self._gateway, order.caller, _now() - order.began

@@ -81,10 +81,10 @@ class Admission:
 class Throttle(Protocol):
     """Token buckets per API key and per user."""
 
-    def at_once(self, caller: Caller, acts_for: str | None = None) -> Headers | None:
-        """Take one token where that can be done without asking anybody; return the answer's headers, None where it cannot.
+    def at_once(self, caller: Caller, acts_for: str | None = None, cost: int = 1) -> Headers | None:
+        """Take one token, or `cost`, where that can be done without asking anybody; return the answer's headers, None where it cannot.
 
-        With `acts_for` one of that user as well, as `user` does, where the caller has no user of its own.
+        With `acts_for` as many of that user as well, as `user` does, where the caller has no user of its own.
         """
 
     async def __call__(self, caller: Caller, cost: int) -> Admission:

@@ -67,21 +67,21 @@ class SharedThrottle:
         self._keys = _Buckets("key")
         self._users = _Buckets("user")
 
-    def at_once(self, caller: Caller, acts_for: str | None = None) -> Headers | None:
+    def at_once(self, caller: Caller, acts_for: str | None = None, cost: int = 1) -> Headers | None:
         """See Throttle. What nearly every request needs, in few steps."""
         now, shares = self._clock(), self.shares
         key = self._keys.of(caller.key_id, caller.limit or self._of_key, now)
         whose = caller.user if caller.user is not None else acts_for
         if whose is None:
-            if not key.bucket.is_sure(shares):
+            if not key.bucket.is_sure(shares, cost):
                 return None
-            self._take(key, 1)
+            self._take(key, cost)
             return _headers([key])
         user = self._users.of(whose, self._of_user, now)
-        if not (key.bucket.is_sure(shares) and user.bucket.is_sure(shares)):
+        if not (key.bucket.is_sure(shares, cost) and user.bucket.is_sure(shares, cost)):
             return None
-        self._take(key, 1)
-        self._take(user, 1)
+        self._take(key, cost)
+        self._take(user, cost)
         if caller.user is None:
             return _headers([key])
         return [("ratelimit-policy", f"{key.policy}, {user.policy}"), ("ratelimit", f"{state_of('key', key.bucket)}, {state_of('user', user.bucket)}")]

@@ -63,9 +63,12 @@ class Bucket:
         # Sums of many small refills fall short by less than this.
         return lacking / self.limit.rate if lacking > 1e-6 else 0.0
 
-    def is_sure(self, shares: bool) -> bool:
-        """Say whether one token may be taken at once; `shares`: there is a shared bucket to be unsure of."""
-        return self.tokens >= 1 and not (shares and 0 < self.unreported + self.on_the_way > self.unsure - 1)
+    def is_sure(self, shares: bool, cost: int = 1) -> bool:
+        """Say whether so many tokens may be taken at once; `shares`: there is a shared bucket to be unsure of."""
+        if self.tokens < cost:
+            return False
+        pending = self.unreported + self.on_the_way
+        return not (shares and pending + cost > self.unsure and (pending > 0 or cost > 1))
 
     def take(self, cost: float) -> None:
         """Take tokens, which `wait_s` has said are there."""

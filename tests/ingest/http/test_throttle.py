@@ -58,3 +58,17 @@ def test_at_once_for_a_user_is_the_same_as_asking_for_both(requests: list[tuple[
             assert (await both(short, caller, user) if at_once is None else (at_once, True)) == asked
 
     asyncio.run(run())
+
+
+@given(st.lists(st.tuples(callers, st.floats(0, 0.5), st.integers(1, 4)), max_size=60))
+def test_many_at_once_are_the_same_as_one_after_the_other(requests: list[tuple[Caller, float, int]]) -> None:
+    clock = Clock()
+    together, singly = (SharedThrottle(Limit(3.0, 5), Limit(2.0, 4), None, clock) for _ in range(2))
+    for caller, after_s, count in requests:
+        clock.now += after_s
+        one_by_one = [singly.at_once(caller, "u1") for _ in range(count)]
+        assert together.at_once(caller, "u1", count) == (None if None in one_by_one else one_by_one[-1])
+        while together.at_once(caller, "u1") is not None:  # what several could not have, some of them can
+            pass
+        while singly.at_once(caller, "u1") is not None:
+            pass
