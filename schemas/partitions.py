@@ -68,6 +68,14 @@ def product_partition(product_id: str, partitions: int) -> int:
 
 
 def order_partitions(order_ids: Iterable[int], partitions: int) -> list[int]:
+    """Return `order_partition` of each."""
+    if _fast is None:
+        return plain_order_partitions(order_ids, partitions)
+    number_partition = _fast.number_partition
+    return [number_partition(order_id, partitions) for order_id in order_ids]
+
+
+def plain_order_partitions(order_ids: Iterable[int], partitions: int) -> list[int]:
     """Return `order_partition` of each; for IDs near each other, such as a block's, at a fifth of the cost: all but their last digits hash alike."""
     found, seen, hashed = [], (-1, 0), 0
     for order_id in order_ids:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.audit import murmur
-from schemas.partitions import murmur2, order_partition, order_partitions, partition_of, product_partition
+from schemas.partitions import murmur2, order_partition, order_partitions, partition_of, plain_order_partitions, product_partition
 
 JAVA = {
     b"21": -973932308,
@@ -51,4 +51,5 @@ def test_the_keys_of_a_catalogue_spread_over_all_partitions() -> None:
 
 @given(st.lists(st.one_of(st.integers(1, 2**63 - 1), st.integers(10**17, 10**17 + 300), st.integers(95, 105)), max_size=60), st.integers(1, 64))
 def test_many_orders_at_once_lie_where_each_does(order_ids: list[int], partitions: int) -> None:
-    assert order_partitions(order_ids, partitions) == [partition_of(b"%d" % order_id, partitions) for order_id in order_ids]
+    each = [partition_of(b"%d" % order_id, partitions) for order_id in order_ids]
+    assert order_partitions(order_ids, partitions) == each == plain_order_partitions(order_ids, partitions)
