@@ -175,13 +175,16 @@ class OrderLog:
             self._timer = self._loop.call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
-        self._writer.poll()
-        more = self.source.look()
-        if self._waiting and self._is_time():
-            self._flush()
-        if more or self._flights or self._waiting or self.source.rest():
-            self._arm()
+        self._timer, more = None, True
+        try:
+            self._writer.poll()
+            more = self.source.look()
+            if self._waiting and self._is_time():
+                self._flush()
+        finally:
+            # Also after a fault: who waits is looked after at the next tick.
+            if more or self._flights or self._waiting or self.source.rest():
+                self._arm()
 
     def _is_time(self) -> bool:
         return not self._flights or len(self._waiting) >= GATHERED or self._clock() - self._gathering_since >= GATHER_S
