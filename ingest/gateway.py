@@ -41,7 +41,7 @@ ROUTES: Final = (
     *(*orders.ROUTES, *batch.ROUTES, *order_commands.ROUTES, *stock.ROUTES, *reads.ROUTES),
     *(*events.ROUTES, *schema_routes.ROUTES, *health.ROUTES, *pages.ROUTES),
 )
-LINGER_MS: Final = 0.3
+LINGER_MS: Final = 0.0
 """Lines have gathered before they are sent; librdkafka need not wait for more."""
 NOBODY: Final = Caller(None, frozenset())
 MOVING: Final = "the number of partitions is being changed: nothing is taken for some seconds"

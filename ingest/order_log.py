@@ -22,7 +22,7 @@ from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS, Topic
 
 TICK_S: Final = 0.001
 """How often we look: lines that have gathered are sent, acknowledgements are heard."""
-GATHER_S: Final = 0.004
+GATHER_S: Final = 0.002
 """While earlier lines are not acknowledged, further ones gather for so long: the busier the brokers, the fewer and larger the records."""
 GATHERED: Final = 1_000
 """Orders or parts of batches that are sent without gathering more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from granian.rsgi import HTTPProtocol
@@ -44,6 +44,8 @@ class PlainOrder:
 
     __slots__ = ("began", "begun", "body", "caller", "client", "limits", "order_id", "orders", "proto", "said", "trace", "traceparent", "watcher")
 
+    method, path = "POST", PATH
+
     def __init__(self, orders: PlainOrders, watcher: Watcher, proto: HTTPProtocol, begun: Any, said: str, traceparent: str | None, client: str) -> None:
         self.orders = orders
         self.watcher = watcher
@@ -77,10 +79,11 @@ class PlainOrder:
 class PlainOrders:
     """The short way (handover.ShortWay), and a source of the order log. `takes` is called in Granian's thread, all else in the event loop's."""
 
-    def __init__(self, gateway: Gateway, long_way: LongWay, max_body: int) -> None:
+    def __init__(self, gateway: Gateway, long_way: LongWay, max_body: int, trace: Callable[[str | None], Trace] = trace_of) -> None:
         self._gateway = gateway
         self._long_way = long_way
         self._max_body = max_body
+        self._trace_of = trace
         self._came: deque[PlainOrder] = deque()
         self._placed: list[tuple[int, str]] = []
         self._taken = 0
@@ -192,7 +195,7 @@ class PlainOrders:
     def _is_placed(self, order: PlainOrder, limits: Headers) -> bool:
         """Put an order into the log; False if it takes none now."""
         gateway = self._gateway
-        order.limits, order.trace = limits, trace_of(order.traceparent)
+        order.limits, order.trace = limits, self._trace_of(order.traceparent)
         try:
             gateway.log.take(line_items(order.body, order.order_id, clock_ms()), order.trace.parent, order)
         except MovingError:
@@ -208,5 +211,7 @@ class PlainOrders:
         gateway, caller, seconds = self._gateway, order.caller, _now() - order.began
         gateway.figures.in_hand -= 1
         gateway.figures.count(_NAME, status, seconds)
+        if gateway.spans is not None:
+            gateway.spans.end(order, _NAME, status, error)
         line = Line(time.time(), "POST", PATH, status, seconds * 1000, order.trace.trace_id, order.client, caller.key_id, caller.user or "", error)
         gateway.access.write(line)

@@ -62,9 +62,10 @@ async def _serve(settings: GatewaySettings, more: Sequence[Route], spans: Reques
     await gateway.open()
     _collect_seldom()
     gateway.spans = spans
-    app = RsgiApp(gateway.answer, settings.gateway_max_body, settings.gateway_body_timeout, spans.trace_of if spans else trace_of)
+    trace = spans.trace_of if spans else trace_of
+    app = RsgiApp(gateway.answer, settings.gateway_max_body, settings.gateway_body_timeout, trace)
     server, long_way = granian(settings, app), LongWay(app, loop)
-    short_way = gateway.log.source = PlainOrders(gateway, long_way, app.max_body)
+    short_way = gateway.log.source = PlainOrders(gateway, long_way, app.max_body, trace)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stopping.set)
     try:

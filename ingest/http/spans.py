@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
-from ingest.http.messages import Request
 from ingest.http.trace import Trace
 from telemetry.context import context_of
 from telemetry.traces import Span, Tracing
@@ -18,6 +17,22 @@ class Traced(Trace):
     """A trace with the span that goes on from the caller's."""
 
     span: Span
+
+
+class Asked(Protocol):
+    """What a span says of a request."""
+
+    @property
+    def trace(self) -> Trace:
+        """Its trace, from `RequestSpans.trace_of`."""
+
+    @property
+    def method(self) -> str:
+        """Its method."""
+
+    @property
+    def path(self) -> str:
+        """Its path."""
 
 
 class RequestSpans:
@@ -33,7 +48,7 @@ class RequestSpans:
         trace.span = span
         return trace
 
-    def end(self, request: Request, route: str, status: int, error: str) -> None:
+    def end(self, request: Asked, route: str, status: int, error: str) -> None:
         """The request is answered."""
         trace = request.trace
         if not isinstance(trace, Traced) or not request.path.startswith(SHOWN):

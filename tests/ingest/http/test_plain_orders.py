@@ -83,6 +83,7 @@ def gateway_of(loop: asyncio.AbstractEventLoop) -> Any:
         owners=SimpleNamespace(note=lambda placed: None),
         access=SimpleNamespace(write=lambda line: None),
         figures=Figures(),
+        spans=None,
         shed_after=lambda: None,
     )
 
