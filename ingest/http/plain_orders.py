@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from granian.rsgi import HTTPProtocol
 
-from ingest.errors import IngestError, MovingError, PublishError
+from ingest.errors import IngestError, PublishError
 from ingest.http.access import Line
 from ingest.http.bodies import ORDER, OrderBody, check_order, line_items
 from ingest.http.errors import problem_of
@@ -198,7 +198,8 @@ class PlainOrders:
         order.limits, order.trace = limits, self._trace_of(order.traceparent)
         try:
             gateway.log.take(line_items(order.body, order.order_id, clock_ms()), order.trace.parent, order)
-        except MovingError:
+        except IngestError:
+            # Before anything of the order was taken; the long way meets it too.
             return False
         gateway.figures.in_hand += 1
         self._taken += 1
