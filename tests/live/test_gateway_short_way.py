@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from ingest.http.plain_orders import PATIENCE_S
 from schemas.outcomes import MAX_PRICE, MAX_QUANTITY
 from sinks.migrate import migrate
 from tests.support.gateway import GatewayProcess, bearer, new_key, order_body, running_gateway
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.live
 
 SHORT, LONG = "application/json", "application/json; charset=utf-8"
 VARIES = {"location", "date", "ratelimit", "content-length"}
+CLOSES = "connection"
+"""The server closes a connection whose body nobody read; on the short way it is read before anything is refused."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def took_the_short_way(gateway: GatewayProcess) -> int:
 
 def told(answer: httpx.Response) -> tuple[int, dict[str, str], dict[str, object]]:
     """What two answers have to agree in."""
-    headers = {name: "" if name in VARIES else value for name, value in answer.headers.items()}
+    headers = {name: "" if name in VARIES else value for name, value in answer.headers.items() if name != CLOSES}
     return answer.status_code, headers, {name: "" if name in ("order_id", "trace_id") else said for name, said in answer.json().items()}
 
 
@@ -100,7 +103,7 @@ def test_a_body_that_is_late_goes_the_long_way(gateway: GatewayProcess) -> None:
     before = took_the_short_way(gateway)
     head = b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(GOOD)
     with gateway.connect() as connection:
-        for late_s, status in ((0.1, b"202"), (3.0, b"408")):
+        for late_s, status in ((4 * PATIENCE_S, b"202"), (3.0, b"408")):
             connection.sendall(head + gateway.authorization + b"\r\n" + GOOD[:10])
             time.sleep(late_s)
             if status == b"202":
