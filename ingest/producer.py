@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,6 +23,7 @@ from schemas.codec import encoder
 from schemas.outcomes import OrderCommandKind, StockCommandKind
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
+from telemetry.context import PARENT
 
 COLUMN_LINES: Final = 100
 """Lines in a columnar record at most."""
@@ -53,15 +54,18 @@ class OrderProducer:
         self._writer = LogWriter(kafka, topic_prefix, ack_timeout_s=ack_timeout_s, linger_ms=linger_ms)
         self._columnar = columnar
         self._linger_s = linger_ms / 1000
-        self._waiting: dict[int, list[tuple[LineItem, _Pending]]] = {}
+        self._waiting: dict[int, list[tuple[LineItem, _Pending, str]]] = {}
         self._waiting_since = 0.0
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._poller = threading.Thread(target=self._poll_until_closed, name="order-producer", daemon=True)
         self._poller.start()
 
-    def publish(self, order: Order) -> Future[Ack]:
-        """Queue an order; the future holds the Ack once the brokers have every line, or raises PublishError."""
+    def publish(self, order: Order, traceparent: str = "") -> Future[Ack]:
+        """Queue an order; the future holds the Ack once the brokers have every line, or raises PublishError.
+
+        `traceparent`: the W3C context that the order belongs to, for the headers of its records (docs/observe.md).
+        """
         check_order(order)
         with self._lock:
             partitions = self._open().partitions(ORDERS)
@@ -69,14 +73,14 @@ class OrderProducer:
             for item in _items(order):
                 partition = product_partition(item.product_id, partitions)
                 if self._columnar:
-                    self._gather(partition, item, pending)
+                    self._gather(partition, (item, pending, traceparent))
                 else:
                     on_ack = pending.ack(ORDERS.named(self._writer.prefix), partition)
-                    self._writer.send(ORDERS, partition, item.product_id.encode(), _encode_line(item._asdict()), on_ack)
+                    self._writer.send(ORDERS, partition, item.product_id.encode(), _encode_line(item._asdict()), on_ack, _headers([traceparent]))
         return pending.future
 
-    def command(self, command: StockCommand | OrderCommand) -> Future[Ack]:
-        """Queue a command about a product (restock, write-off, ...) or an order (cancel, ship, return)."""
+    def command(self, command: StockCommand | OrderCommand, traceparent: str = "") -> Future[Ack]:
+        """Queue a command about a product (restock, write-off, ...) or an order (cancel, ship, return); `traceparent` as in publish."""
         is_stock = isinstance(command, StockCommand)
         key, value = stock_command_record(command) if isinstance(command, StockCommand) else order_command_record(command)
         topic = STOCK_COMMANDS if is_stock else ORDER_COMMANDS
@@ -84,7 +88,7 @@ class OrderProducer:
             count = self._open().partitions(topic)
             partition = product_partition(key.decode(), count) if is_stock else order_partition(int(key), count)
             pending = _Pending(1)
-            self._writer.send(topic, partition, key, value, pending.ack(topic.named(self._writer.prefix), partition))
+            self._writer.send(topic, partition, key, value, pending.ack(topic.named(self._writer.prefix), partition), _headers([traceparent]))
         return pending.future
 
     def flush(self, timeout_s: float | None = None) -> None:
@@ -108,24 +112,24 @@ class OrderProducer:
             raise PublishError("this producer is closed: make a new one")
         return self._writer
 
-    def _gather(self, partition: int, item: LineItem, pending: _Pending) -> None:
+    def _gather(self, partition: int, line: tuple[LineItem, _Pending, str]) -> None:
         if not self._waiting:
             self._waiting_since = time.monotonic()
         waiting = self._waiting.setdefault(partition, [])
-        waiting.append((item, pending))
+        waiting.append(line)
         if len(waiting) >= COLUMN_LINES:
             self._send_columns(partition)
 
     def _send_columns(self, partition: int) -> None:
         waiting = self._waiting.pop(partition)
-        acks = [pending.ack(ORDERS.named(self._writer.prefix), partition) for _, pending in waiting]
+        acks = [pending.ack(ORDERS.named(self._writer.prefix), partition) for _, pending, _ in waiting]
 
         def on_ack(error: PublishError | None, offset: int) -> None:
             for ack in acks:
                 ack(error, offset)
 
         try:
-            self._writer.send(ORDERS, partition, None, encode_lines([item for item, _ in waiting]), on_ack)
+            self._writer.send(ORDERS, partition, None, encode_lines([item for item, _, _ in waiting]), on_ack, _headers(parent for *_, parent in waiting))
         except PublishError as error:
             on_ack(error, -1)
 
@@ -145,6 +149,11 @@ class OrderProducer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _headers(parents: Iterable[str]) -> list[tuple[str, bytes]]:
+    """One header for each context that a record's lines belong to."""
+    return [(PARENT, parent.encode()) for parent in dict.fromkeys(parents) if parent]
 
 
 class _Pending:

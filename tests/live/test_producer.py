@@ -9,7 +9,7 @@ from ingest.requests import Line, Order, OrderCommand, StockCommand
 from schemas.outcomes import OrderCommandKind, StockCommandKind
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
-from tests.support.read_topics import lines_of, read_all
+from tests.support.read_topics import headers_of, lines_of, read_all
 
 BY_ANYBODY = (OrderCommandKind.CANCEL, OrderCommandKind.SHIP, OrderCommandKind.RETURN)
 pytestmark = pytest.mark.live
@@ -47,6 +47,18 @@ def test_single_records_carry_the_product_as_key(kafka: str, prefix: str) -> Non
     with OrderProducer(kafka, topic_prefix=prefix) as producer:
         producer.publish(order(1)).result(30)
     assert {(key, record.name) for _, key, record in read_all(kafka, ORDERS.named(prefix))} == {(f"sku-1-{n}".encode(), "OrderLine") for n in range(3)}
+
+
+@pytest.mark.parametrize("columnar", [False, True])
+def test_the_callers_trace_goes_along(kafka: str, prefix: str, columnar: bool) -> None:
+    traces = [f"00-{'1' * 32}-{'2' * 15}{number}-01" for number in range(2)]
+    with OrderProducer(kafka, topic_prefix=prefix, columnar=columnar, linger_ms=10_000) as producer:
+        sent = [producer.publish(order(1, 1), traces[0]), producer.publish(order(1, 1), traces[1]), producer.publish(order(1, 1))]
+        sent.append(producer.command(StockCommand("c1", StockCommandKind.RESTOCK, "sku-1", 1), traces[0]))
+    assert all(each.done() for each in sent)
+    headers = headers_of(kafka, ORDERS.named(prefix), None if columnar else b"sku-1-0")
+    assert headers == ([{"traceparent": traces[1].encode()}] if columnar else [*({"traceparent": each.encode()} for each in traces), {}])
+    assert headers_of(kafka, STOCK_COMMANDS.named(prefix), b"sku-1") == [{"traceparent": traces[0].encode()}]
 
 
 def test_columns_are_sent_without_a_flush(kafka: str, prefix: str) -> None:

@@ -19,7 +19,7 @@ def read_all(kafka: str, name: str, partitions: int = PARTITIONS) -> Iterator[tu
             yield partition, message.key(), decode(message.value())
 
 
-def headers_of(kafka: str, name: str, key: bytes, partitions: int = PARTITIONS) -> list[dict[str, Any]]:
+def headers_of(kafka: str, name: str, key: bytes | None, partitions: int = PARTITIONS) -> list[dict[str, Any]]:
     """Return the headers of every record of a topic under a key, in order."""
     found = [message for messages in _messages(kafka, name, partitions).values() for message in messages if message.key() == key]
     return [dict(message.headers() or ()) for message in found]
