@@ -21,7 +21,6 @@ from streams.runtime.opening import Owned, Recovery
 from streams.runtime.positions import position_write, positions_of
 from streams.runtime.records import BrokenRowError, Place, Record, Stage, StageKind, Write
 from streams.runtime.shared import Shared, TaskState
-from streams.runtime.spans import spans_of
 from streams.runtime.standing import Standing
 from streams.runtime.timing import Timing
 from streams.runtime.transactions import Ending, FencedError
@@ -54,8 +53,7 @@ class Task(Standing):
         self._fault: Exception | None = None
         self.silent = 0.0  # seconds for which the reader has not moved although the brokers have more, says the inspector
         self._forwarding = Forwarding(self.name, kind)
-        self._timing = Timing(self.name, kind)
-        self._spans = spans_of(kind, shared.settings.topic_prefix)
+        self._timing = Timing(self.name, kind, shared.settings.topic_prefix)
 
     def _reach(self, step: str) -> None:
         failpoints.reach(f"{self.kind.name}.{step}")
@@ -160,7 +158,7 @@ class Task(Standing):
     def _start_reading(self, recorded: Mapping[str, tuple[int, int, str]]) -> None:
         if self._reader is not None:
             self._reader.close()
-        self._reader = self._spans.reader(self.settings, self.kind.inputs, self.place.partition)
+        self._reader = self._timing.spans.reader(self.settings, self.kind.inputs, self.place.partition)
         self.position = opening.stand(self._owned, self._reader, recorded, self.topics)
 
     def _mend(self) -> bool:
@@ -170,7 +168,7 @@ class Task(Standing):
             return True
         assert self._producer is not None
         self._producer.begin_transaction()
-        self._produce([*self._recovery.mending(clock.now_ms()), self._position_write(self.position)])
+        self._produce([*self._recovery.mending(clock.now_ms()), position_write(self.kind, self.place, self.position, self.topics)])
         return self._ended(transactions.commit(self._producer, self.name))
 
     # -- batches -------------------------------------------------------------------------------------------------------
@@ -219,11 +217,10 @@ class Task(Standing):
 
     def begin(self, batch: Batch) -> None:
         """Decide a taken batch and hand answers, changed rows and the new position to the transaction; commits nothing."""
-        self._timing.begin()
         self.state = TaskState.COMMITTING
         self._reach("taken")
         try:
-            with self._spans.begin(batch):
+            with self._timing.begin(batch):
                 self._decide(batch)
         except BrokenRowError as error:
             self._recovery.suspect(error)
@@ -242,16 +239,13 @@ class Task(Standing):
         writes = self.stage.expire(now) if batch.is_timer else self.stage.decide(batch.records, now)
         self._reach("timer-decided" if batch.is_timer else "decided")
         self._forwarding.note(writes)
-        writes.append(self._position_write(batch.end))
+        writes.append(position_write(self.kind, self.place, batch.end, self.topics))
         self._produce(writes)
 
     def _produce(self, writes: list[Write]) -> None:
         assert self._producer is not None
-        producer = self._spans.producer(self._producer)
+        producer = self._timing.spans.producer(self._producer)
         clients.produce_in_halves(producer, writes, self.settings.topic_prefix, self._shared.clock.delivered, self._reach)
-
-    def _position_write(self, end: Mapping[str, int]) -> Write:
-        return position_write(self.kind, self.place, end, self.topics)
 
     async def commit(self, batch: Batch) -> None:
         """Commit the transaction off the event loop; only then does the task stand after the batch."""
@@ -263,10 +257,10 @@ class Task(Standing):
         if not self._reopen:
             self.position = batch.end
             self._timing.committed(batch)
-            with self._spans.acting():
+            with self._timing.spans.acting():
                 self.stage.committed()
             self._reach("moved")
-        self._spans.end("not committed" if self._reopen else "")
+        self._timing.spans.end("not committed" if self._reopen else "")
         self.progress_at = time.monotonic()
         batch.finish(committed=not self._reopen)
 
@@ -285,6 +279,6 @@ class Task(Standing):
     def _release(self) -> None:
         self.state = TaskState.CLOSED
         self.stage.close()
-        reader, self._reader, self._producer = self._reader, None, None
-        if reader is not None:
-            reader.close()
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = self._producer = None
