@@ -23,8 +23,8 @@ class Settings(BaseSettings):
     redis: SecretStr = Field(default=SecretStr(""), description="redis://host:port/0")
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
     run_dir: Path | None = Field(default=None, description="where the process says which partitions it has")
-    sink_batch_records: int = Field(default=5_000, ge=1, le=100_000, description="most records per batch")
-    sink_batch_bytes: int = Field(default=524_288, ge=1, le=64 * 1_048_576, description="a batch of more than one record is not larger")
+    sink_batch_records: int = Field(default=20_000, ge=1, le=100_000, description="most records per batch")
+    sink_batch_bytes: int = Field(default=1_048_576, ge=1, le=64 * 1_048_576, description="a batch of more than one record is not larger")
     sink_session_timeout_ms: int = Field(default=6_000, ge=1_000, le=300_000, description="silence after which a dead sink's partitions move")
 
     @property

@@ -23,12 +23,6 @@ LOGGING = Path(__file__).with_name("kafka.log4j2.properties")
 HEAP = ("-Xms256m", "-Xmx768m")
 # Two cores: the serial collector has no helper threads that compete with the broker's own.
 COLLECTOR = "-XX:+UseSerialGC"
-# The optimising compiler takes up only what is really hot (ten times the calls it asks for by default): while a broker starts, it
-# competes with the start for the same two cores. What runs for long is optimised as always, seconds later.
-COMPILER = (
-    *("-XX:Tier4InvocationThreshold=50000", "-XX:Tier4MinInvocationThreshold=6000"),
-    *("-XX:Tier4CompileThreshold=150000", "-XX:Tier4BackEdgeThreshold=400000"),
-)
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -146,7 +140,7 @@ class Kafka:
         return self._command(*class_archive.options(self._archive))
 
     def _command(self, *options: str) -> list[str]:
-        return [*self._java(*HEAP, COLLECTOR, *COMPILER, *options, f"-Dlog4j2.configurationFile={LOGGING}"), "kafka.Kafka", self._config]
+        return [*self._java(*HEAP, COLLECTOR, *options, f"-Dlog4j2.configurationFile={LOGGING}"), "kafka.Kafka", self._config]
 
     @property
     def _archive(self) -> Path:
