@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.plan import LATENCY, WHOLE_PATH, Part
+from bench.plan import LATENCY, WHOLE_PATH, Part, When
 from bench.stats import Rounds, figures, middle_of, ratios, spread, values
 
 BEGIN: Final = "<!-- bench: begin (written by `make bench`) -->"
@@ -35,7 +35,7 @@ def write(path: Path, found: Mapping[str, Any]) -> None:
 def table(found: Mapping[str, Any], parts: Sequence[Part]) -> str:
     """Return the Markdown between the marks."""
     rounds: Rounds = found["rounds"]
-    lines = [_machine(found), ""]
+    lines = [_machine(found, _whole_rounds(parts, rounds)), ""]
     for mix in dict.fromkeys(part.mix for part in parts if part.mix):
         rows = [row for part in parts if part.mix is mix and (row := _row(part, rounds))]
         if rows:
@@ -51,11 +51,18 @@ _HEAD: Final = [
 ]
 
 
-def _machine(found: Mapping[str, Any]) -> str:
+def _whole_rounds(parts: Sequence[Part], rounds: Rounds) -> int:
+    """Return how many rounds every part was run in that was run at all and is wanted in each."""
+    ran = {part.name: max((r["round"] for r in rounds if r["part"] == part.name), default=0) for part in parts if part.when is When.EVERY_ROUND}
+    return min((number for number in ran.values() if number), default=0)
+
+
+def _machine(found: Mapping[str, Any], done: int) -> str:
     m, o = found["machine"], found["options"]
     where = f"{m['cores']} cores of {m['cpu']}, {m['memory_gb']} GB, {m['system']}, Python {m['python']}, {m['java']}"
     partitions = f"{o['partitions']} partitions (whole path and latency: {o['path_partitions']})"
-    return f"{where}; orders for about {o['seconds']:g} s, {partitions}, {o['rounds']} round(s), medians; spread = (highest - lowest) / median."
+    rounds = f"{o['rounds']} round(s) wanted, {done} whole, medians"
+    return f"{where}; orders for about {o['seconds']:g} s, {partitions}, {rounds}; spread = (highest - lowest) / median."
 
 
 def _row(part: Part, rounds: Rounds) -> str:
