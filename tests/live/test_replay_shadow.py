@@ -39,6 +39,7 @@ def shop(kafka: str, module_database: str, module_redis: str, tmp_path_factory: 
         pipeline.worker()
         pipeline.worker()
         pipeline.sinks()
+        pipeline.drain()  # a restock that comes after the first orders is no opening stock
         with load.flowing(per_second=100):
             time.sleep(4)
         pipeline.drain()
