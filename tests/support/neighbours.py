@@ -82,15 +82,20 @@ class Everybody(Nobody):
     def _follow(self, gateway: GatewayProcess) -> None:
         """Follow an order from before the change until it is shipped, which is after it."""
         self.heard: list[str] = []
+        while "shipped" not in self.heard:  # one that came before its product's stock is rejected
+            self.heard = self._followed(gateway, gateway.post("/v1/orders", order_body(("p1", 1))).json()["order_id"])
+
+    def _followed(self, gateway: GatewayProcess, order_id: str) -> list[str]:
+        heard: list[str] = []
         last: str | None = None
-        order_id = gateway.post("/v1/orders", order_body(("p1", 1))).json()["order_id"]
-        while "shipped" not in self.heard:
+        while not {"rejected", "shipped"} & set(heard):
             with suppress(httpx.HTTPError), following(gateway, order_id, last) as stream:
                 for event in stream:
-                    self.heard.append(event.name)
+                    heard.append(event.name)
                     last = event.id
-                    if event.name == "shipped":
-                        return
+                    if event.name in ("rejected", "shipped"):
+                        break
+        return heard
 
     def finish(self) -> None:
         """The load stopped for the change, if it was not through by then; run again it goes on."""
