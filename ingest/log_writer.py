@@ -141,6 +141,8 @@ def _settings(kafka: str, ack_timeout_s: float, linger_ms: float) -> dict[str, A
         "acks": "all",
         "compression.type": "lz4",
         "linger.ms": linger_ms,
+        # A small request goes at once, also while an earlier one is not answered.
+        "socket.nagle.disable": True,
         "message.timeout.ms": int(ack_timeout_s * 1000),
         # Batches stay under the smallest topic's max.message.bytes; a larger record travels alone, up to its topic's own limit.
         "batch.size": 900_000,
