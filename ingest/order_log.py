@@ -170,6 +170,12 @@ class OrderLog:
         """Tick from now on, if we do not."""
         self._arm()
 
+    def hurry(self) -> None:
+        """Tick now."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tick()
+
     def _arm(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_S, self._tick)
