@@ -107,7 +107,7 @@ class Everybody(Nobody):
         assert self.heard[-1] == "shipped"
         decided = self._decided()
         self.orders = len(decided)
-        until(lambda: {str(order_id) for order_id in decided} <= {each.state[0] for each in self.receiver.of("/all")}, 60, "all is told")
+        until(lambda: {str(order_id) for order_id in decided} <= {each.state[0] for each in self.receiver.of("/all")}, 240, "all is told")
         notices = {(each.state, each.notice_id) for each in self.receiver.of("/all")}
         assert len(notices) == len({state for state, _ in notices}), "a state told by two notices"
 
