@@ -6,7 +6,7 @@ def _position_first(task):
 
     def acknowledge_and_begin(self, batch):
         self._producer.begin_transaction()
-        task.clients.produce_all(self._producer, [self._position_write(batch.end)], self.settings.topic_prefix)
+        task.clients.produce_all(self._producer, [task.position_write(self.kind, self.place, batch.end, self.topics)], self.settings.topic_prefix)
         self._producer.commit_transaction()
         begin(self, batch)
 
