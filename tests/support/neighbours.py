@@ -40,9 +40,6 @@ class Nobody:
     def finish(self) -> None:
         """Once the change is over."""
 
-    def check(self) -> None:
-        """Once all is at rest."""
-
 
 class Everybody(Nobody):
     """A warehouse that ships, a file that is loaded, receivers of webhooks, a customer who follows an order."""
@@ -62,6 +59,7 @@ class Everybody(Nobody):
             follower.start()
             yield
             follower.join(120)
+            self._check()  # while the receiver still listens
 
     def _command(self, *command: str) -> None:
         done = CliRunner(env=self.pipeline.environment()).invoke(main, list(command))
@@ -102,14 +100,18 @@ class Everybody(Nobody):
         self.load.popen.wait(180)
         self.pipeline.run("holdfast", "load", str(self.file))
 
-    def check(self) -> None:
+    def _check(self) -> None:
         until(lambda: "CONFIRMED" not in self._decided().values(), 90, "everything is shipped")
         assert self.heard[-1] == "shipped"
-        decided = self._decided()
-        self.orders = len(decided)
-        until(lambda: {str(order_id) for order_id in decided} <= {each.state[0] for each in self.receiver.of("/all")}, 240, "all is told")
+        self.orders = len(self._decided())
+        while untold := self._decided().keys() - {int(each.state[0]) for each in self.receiver.of("/all")}:
+            self._hear_more(f"{len(untold)} of {self.orders} orders are untold, such as {min(untold)}")
         notices = {(each.state, each.notice_id) for each in self.receiver.of("/all")}
         assert len(notices) == len({state for state, _ in notices}), "a state told by two notices"
+
+    def _hear_more(self, what: str) -> None:
+        so_far = len(self.receiver.of("/all"))
+        until(lambda: len(self.receiver.of("/all")) > so_far, 30, what)
 
     def _decided(self) -> dict[int, str]:
         prefixes = read(self.pipeline.kafka, self.pipeline.prefix).prefixes
