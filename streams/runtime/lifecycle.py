@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 import faust
@@ -25,9 +26,9 @@ from telemetry import traces
 log = structlog.get_logger("holdfast.runtime")
 BEAT_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 0.5
-STOP_SECONDS: Final = 10.0
-"""A worker told to stop ends within this time: Faust's own stop can wait for a rebalance for ever. What is not committed by
-then is read again by whoever takes over, as after a kill."""
+STOP_SECONDS: Final = 6.0
+"""A worker told to stop leaves its group and ends within this time: Faust's own stop can wait for a rebalance for ever. What is
+not committed by then is read again by whoever takes over, as after a kill."""
 TIDY_SECONDS: Final = 2.0
 """And within this time once its tasks are closed and the group is left: nothing is left to lose."""
 
@@ -48,7 +49,7 @@ class BatchApp(faust.App):  # type: ignore[misc]
         """Make none: the rows are in the changelogs, and a full disk is no reason not to start."""
 
     async def stop(self) -> None:
-        _end_within(STOP_SECONDS)
+        _end_within(STOP_SECONDS, self.tasks.leave_group)  # else its partitions wait for its session, on top of that
         await super().stop()
 
 
@@ -80,8 +81,12 @@ def _follow_assignment(app: faust.App, tasks: Tasks) -> None:
     app.on_before_shutdown.connect(on_shutdown, weak=False)
 
 
-def _end_within(seconds: float) -> None:
-    bound = threading.Timer(seconds, os._exit, (0,))
+def _end_within(seconds: float, goodbye: Callable[[], None] = lambda: None) -> None:
+    def end() -> None:
+        goodbye()
+        os._exit(0)
+
+    bound = threading.Timer(seconds, end)
     bound.daemon = True
     bound.start()
 
