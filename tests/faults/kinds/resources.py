@@ -28,10 +28,10 @@ def stall(seconds: float) -> Callable[[Site, Random], Heal]:
     """Tell a worker to end; at one of the first batches its successor's event loop turns no more for so long."""
 
     def strike(site: Site, random: Random) -> Heal:
-        entry = f"{random.choice(PLACES)}=stop:{seconds:.0f}@{random.randint(1, 4)}"
-        edit_failpoints(site, lambda entries: [*entries, entry])
         process = one_of(site, "worker", random).process
         assert process is not None
+        entry = f"{random.choice(PLACES)}=stop:{seconds:.0f}@{random.randint(1, 4)}"
+        edit_failpoints(site, lambda entries: [*entries, entry])
         os.kill(process.pid, signal.SIGKILL)
         return lambda: edit_failpoints(site, lambda entries: [each for each in entries if each != entry])
 
@@ -57,11 +57,11 @@ def _allow(pid: int, limits: tuple[int, int]) -> None:
 
 def no_run_folder(site: Site, random: Random) -> Heal:
     """Put a file where the run folder was, and kill a worker: its successor has nowhere to say what it holds."""
+    process = one_of(site, "worker", random).process  # before anything is done that only a strike's heal undoes
+    assert process is not None
     run, aside = site.home.run, site.home.root / "run-aside"
     run.rename(aside)
     run.write_text("no folder")
-    process = one_of(site, "worker", random).process
-    assert process is not None
     os.kill(process.pid, signal.SIGKILL)
     return lambda: _put_back(site)
 
