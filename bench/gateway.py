@@ -193,7 +193,7 @@ def rounds(at: Front, wish: Wish) -> Iterator[dict[str, Any]]:
 @click.option("--rounds", "count_", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.5), default=10.0, show_default=True, help="Counted per part and round.")
 @click.option("--warm", type=click.FloatRange(0.2), default=3.0, show_default=True, help="Seconds before that.")
-@click.option("--connections", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--connections", type=click.IntRange(1), default=512, show_default=True)
 @click.option("--batch-connections", type=click.IntRange(1), default=16, show_default=True, help="The same for batches.")
 @click.option("--clients", type=click.IntRange(1), default=2, show_default=True, help="Processes of the load generator.")
 @click.option("--rate", type=click.IntRange(1), default=1_000, show_default=True, help="Orders per second of the steady load.")
