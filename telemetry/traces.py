@@ -11,9 +11,9 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from telemetry.context import PARENT, Causes, Context, Headers
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry import trace as api
     from opentelemetry.sdk.trace import TracerProvider
 
+_Value = TypeVar("_Value")
 Attributes: TypeAlias = Mapping[str, str | int]
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -174,25 +175,20 @@ def call(name: str, parent: Span | None, attributes: Attributes) -> Iterator[Spa
 @contextmanager
 def under(span: Span) -> Iterator[Span]:
     """Be in a span, and end it."""
-    token, error = _under.set(span), ""
+    error = ""
     try:
-        yield span
+        with within(span):
+            yield span
     except BaseException as fault:
         error = type(fault).__name__
         raise
     finally:
-        _under.reset(token)
         span.end(error)
 
 
-@contextmanager
-def within(span: Span | None) -> Iterator[None]:
+def within(span: Span | None) -> AbstractContextManager[None]:
     """Be in a span that goes on."""
-    token = _under.set(span)
-    try:
-        yield
-    finally:
-        _under.reset(token)
+    return _holding(_under, span)
 
 
 def here() -> Span | None:
@@ -219,14 +215,18 @@ def outgoing() -> dict[str, str]:
     return {PARENT: str(span.context)} if span else {}
 
 
-@contextmanager
-def noting(causes: Causes | None) -> Iterator[None]:
+def noting(causes: Causes | None) -> AbstractContextManager[None]:
     """Let `came_from` add to a batch's causes."""
-    token = _noting.set(causes)
+    return _holding(_noting, causes)
+
+
+@contextmanager
+def _holding(variable: ContextVar[_Value], value: _Value) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _noting.reset(token)
+        variable.reset(token)
 
 
 def came_from(span: Span | None) -> None:
