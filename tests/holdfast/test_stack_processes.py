@@ -76,8 +76,11 @@ def test_stop_ends_a_process_that_is_stopped_and_one_that_will_not_listen() -> N
 
 
 def test_processes_are_found_by_what_they_were_started_with() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=os.environ | {"A_MARK": "here 1"})
+    with_mark = os.environ | {"A_MARK": "here 1"}
+    child = subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"], env=with_mark, stdout=subprocess.PIPE)
     try:
+        assert child.stdout is not None
+        child.stdout.readline()  # before that it may still be the parent's copy, without the mark
         assert [found.pid for found in processes.with_variable("A_MARK", "here 1")] == [child.pid]
         assert not list(processes.with_variable("A_MARK", "here"))
     finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpx
@@ -42,6 +43,25 @@ def place(gateway: GatewayProcess, key: str, user: str, **changed: Any) -> httpx
     return gateway.post("/v1/orders", {**order_body(("ip", 1), user=user), **changed}, Idempotency_Key=key)
 
 
+def patient(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """Repeat a request while its key is in flight: a gateway marks a key as acknowledged a moment after its answer, and until then the others say 409."""
+    answers: list[httpx.Response] = []
+
+    def done() -> bool:
+        answers.append(send())
+        return answers[-1].status_code != 409
+
+    until(done, 60, "the key is in flight no more")
+    return answers[-1]
+
+
+def order_id_of(gateway: GatewayProcess, key: str, user: str) -> str:
+    """Place an order, repeated while it is in flight; return its ID."""
+    answer = patient(partial(place, gateway, key, user))
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["order_id"])
+
+
 def orders_in_log(pipeline: Pipeline, user: str) -> list[str]:
     """The order IDs of a user's lines, as often as they are in the log."""
     return [str(fields["order_id"]) for _, fields in lines_of(pipeline.kafka, pipeline.prefix, PARTITIONS) if fields["user_id"] == user]
@@ -55,7 +75,7 @@ def stored(pipeline: Pipeline, user: str) -> list[tuple[str, str, int]]:
 
 
 def test_the_same_key_and_body_is_the_same_order(gateway: GatewayProcess, other: GatewayProcess, pipeline: Pipeline) -> None:
-    answers = [place(each, "k", "same") for each in (gateway, gateway, other, other, gateway)]
+    answers = [patient(partial(place, each, "k", "same")) for each in (gateway, gateway, other, other, gateway)]
     assert [answer.status_code for answer in answers] == [202] * 5
     (order_id,) = {answer.json()["order_id"] for answer in answers}
     assert {answer.headers["location"] for answer in answers} == {f"/v1/orders/{order_id}"}
@@ -81,7 +101,9 @@ def test_a_body_written_otherwise_is_the_same(gateway: GatewayProcess, other: Ga
         with each.client() as client:
             for text in written:
                 headers = {"content-type": "application/json", "idempotency-key": "k"}
-                ids.add(client.post("/v1/orders", content=text, headers=headers).json()["order_id"])
+                answer = patient(partial(client.post, "/v1/orders", content=text, headers=headers))
+                assert answer.status_code == 202, answer.text
+                ids.add(answer.json()["order_id"])
     assert len(ids) == 1
 
 
@@ -113,8 +135,7 @@ def test_many_keys_at_once_each_make_one_order(gateway: GatewayProcess, other: G
             return {key: id_of(client, key) for key in keys}
 
     def id_of(client: httpx.Client, key: str) -> str:
-        while (answer := client.post("/v1/orders", json=order_body(user="many"), headers={"idempotency-key": key})).status_code == 409:
-            pass
+        answer = patient(partial(client.post, "/v1/orders", json=order_body(user="many"), headers={"idempotency-key": key}))
         return str(answer.json()["order_id"])
 
     with ThreadPoolExecutor(12) as threads:
@@ -163,19 +184,6 @@ def test_a_client_that_leaves_its_batch_leaves_no_key_behind(gateway: GatewayPro
 # -- a gateway that dies -------------------------------------------------------------------------------------------------
 
 
-def patient(gateway: GatewayProcess, key: str, user: str) -> str:
-    """Repeat an order while it is in flight; return its ID."""
-    answers: list[httpx.Response] = []
-
-    def decided() -> bool:
-        answers.append(place(gateway, key, user))
-        return answers[-1].status_code != 409
-
-    until(decided, 60, "the key is in flight no more")
-    assert answers[-1].status_code == 202, answers[-1].text
-    return str(answers[-1].json()["order_id"])
-
-
 @pytest.mark.parametrize("step", ["gateway.claimed", "gateway.sent"])
 def test_a_key_of_a_gateway_that_died_keeps_its_order(gateway: GatewayProcess, pipeline: Pipeline, step: str) -> None:
     with running_gateway(pipeline, failpoints=f"{step}=kill", gateway_claim_lease="2") as dying:
@@ -186,7 +194,7 @@ def test_a_key_of_a_gateway_that_died_keeps_its_order(gateway: GatewayProcess, p
     ((_, claimed, acknowledged),) = stored(pipeline, step)
     assert not acknowledged
     assert orders_in_log(pipeline, step) == ([] if step == "gateway.claimed" else [claimed])
-    assert patient(gateway, "k", step) == claimed
+    assert order_id_of(gateway, "k", step) == claimed
     assert set(orders_in_log(pipeline, step)) == {claimed}
     until(lambda: stored(pipeline, step) == [("k", claimed, 1)], 30, "the key's row says that the order is acknowledged")
 
@@ -215,7 +223,7 @@ def test_a_key_in_flight_is_said_to_be(gateway: GatewayProcess, pipeline: Pipeli
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/request-in-flight")
     assert 1 <= int(answer.headers["retry-after"]) <= 60
     assert other_body.status_code == 422
-    assert patient(gateway, "k", "held") == order_id
+    assert order_id_of(gateway, "k", "held") == order_id
     assert orders_in_log(pipeline, "held") == [order_id]
 
 
