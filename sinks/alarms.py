@@ -35,21 +35,24 @@ def of_outcome(outcome: Mapping[str, Any]) -> Iterator[Alarm]:
     """Yield what is wrong with an OrderOutcome by itself: a second answer (I2), a line held or lacking (I3), money (I7)."""
     if outcome["change"] == "IMPORTED":
         return  # decided elsewhere: taken over as it was
-    at = f"order {outcome['order_id']} version {outcome['version']}"
     if (outcome["change"] in _FIRST) != (outcome["version"] == 1):
-        yield Alarm("I2", f"{at}: {outcome['change']}, which is what the first record of an order says, and no other")
-    yield from _of_lines(at, outcome)
+        yield Alarm("I2", f"{_at(outcome)}: {outcome['change']}, which is what the first record of an order says, and no other")
+    yield from _of_lines(outcome)
     if not 0 <= outcome["refunded"] <= outcome["charged"] <= outcome["amount"]:
-        yield Alarm("I7", f"{at}: {outcome['refunded']} refunded of {outcome['charged']} charged of {outcome['amount']}")
+        yield Alarm("I7", f"{_at(outcome)}: {outcome['refunded']} refunded of {outcome['charged']} charged of {outcome['amount']}")
 
 
-def _of_lines(at: str, outcome: Mapping[str, Any]) -> Iterator[Alarm]:
+def _at(outcome: Mapping[str, Any]) -> str:
+    return f"order {outcome['order_id']} version {outcome['version']}"
+
+
+def _of_lines(outcome: Mapping[str, Any]) -> Iterator[Alarm]:
     status, lines = outcome["status"], outcome["lines"]
     if status in _KEPT:
         lost = [line["line"] for line in lines if line["status"] in _GONE]
         if lost or len(lines) != outcome["line_count"]:
-            yield Alarm("I3", f"{at}: {status} with {len(lines)} of {outcome['line_count']} lines, not held: {lost}")
+            yield Alarm("I3", f"{_at(outcome)}: {status} with {len(lines)} of {outcome['line_count']} lines, not held: {lost}")
         return
     held = [line["line"] for line in lines if line["status"] not in _GONE]
     if held:
-        yield Alarm("I3", f"{at}: {status}, and lines {held} are held")
+        yield Alarm("I3", f"{_at(outcome)}: {status}, and lines {held} are held")

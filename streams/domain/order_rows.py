@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from schemas.outcomes import LineStatus, OrderCommandKind, OrderStatus, OutcomeChange, Refusal
@@ -110,31 +110,45 @@ _line_fields = attrgetter("product_id", "quantity", "unit_price", "status", "ref
 
 def _columns_of(order: Order) -> Sequence[Sequence[Any]]:
     """Return the lines' fields in columns."""
+    if len(order.lines) == 1:
+        return [(each,) for each in _line_fields(next(iter(order.lines.values())))]
     return list(zip(*map(_line_fields, order.lines.values()), strict=True)) or _NO_LINES
 
 
 _NO_LINES: Final = ((),) * 6
-_KEPT_AS_THEY_ARE: Final = (
-    *("order_id", "version", "user_id", "currency", "payment_token", "placed_at", "decided_at", "deadline", "line_count"),
-    *("attempt", "charged", "refund_asked", "refunded", "refund_sequence"),
-)
+_STATUS_OF: Final = {int(status): status for status in OrderStatus}
+_LINE_STATUS_OF: Final = {int(status): status for status in LineStatus}
+_REFUSAL_OF: Final = {int(refusal): refusal for refusal in Refusal}
+_of_lines = itemgetter("product_id", "quantity", "unit_price", "line_status", "line_refusal", "returned")
 
 
 def from_row(row: dict[str, Any]) -> Order:
-    """Return the order of an OrderRow record."""
+    """Return the order of an OrderRow record; raises KeyError where a number in it stands for nothing."""
     return Order(
-        **{name: row[name] for name in _KEPT_AS_THEY_ARE},
-        status=OrderStatus(row["status"]),
-        refusal=Refusal(row["refusal"]),
+        order_id=row["order_id"],
+        status=_STATUS_OF[row["status"]],
+        version=row["version"],
+        refusal=_REFUSAL_OF[row["refusal"]],
+        user_id=row["user_id"],
+        currency=row["currency"],
+        payment_token=row["payment_token"],
+        placed_at=row["placed_at"],
+        decided_at=row["decided_at"],
+        deadline=row["deadline"],
+        line_count=row["line_count"],
         lines=dict(zip(row["line"], _lines(row), strict=True)),
+        attempt=row["attempt"],
+        charged=row["charged"],
+        refund_asked=row["refund_asked"],
+        refunded=row["refunded"],
+        refund_sequence=row["refund_sequence"],
         open_refunds=list(row["open_refunds"]),
         recent_commands=list(row["recent_commands"]),
     )
 
 
 def _lines(row: dict[str, Any]) -> list[Line]:
-    columns = ("product_id", "quantity", "unit_price", "line_status", "line_refusal", "returned")
     return [
-        Line(product_id, quantity, unit_price, LineStatus(status), Refusal(refusal), returned)
-        for product_id, quantity, unit_price, status, refusal, returned in zip(*(row[name] for name in columns), strict=True)
+        Line(product_id, quantity, unit_price, _LINE_STATUS_OF[status], _REFUSAL_OF[refusal], returned)
+        for product_id, quantity, unit_price, status, refusal, returned in zip(*_of_lines(row), strict=True)
     ]

@@ -59,7 +59,7 @@ class Order:
     @property
     def amount(self) -> int:
         """The value of the known lines; an invalid line has none (its numbers may be anything)."""
-        return sum(line.quantity * line.unit_price for line in self.lines.values() if not (line.refusal and line.refusal.is_invalid_line))
+        return sum([line.quantity * line.unit_price for line in self.lines.values() if not (line.refusal and line.refusal.is_invalid_line)])
 
 
 def adopt_header(order: Order, answer: LineAnswer) -> None:

@@ -26,7 +26,7 @@ COMMAND: Final = ("kind", "command_id", "order_id", "line", "quantity")
 MOVE_COLUMNS: Final = ("kind", "command_id", "order_id", "line", "product_id", "quantity", "as_of")
 REQUEST_COLUMNS: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "payment_token", "user_id")
 ACTOR: Final = "orders"
-HOT_ROWS: Final = 10_000
+HOT_ROWS: Final = 20_000
 """So many rows of a task stay objects: about as many orders as are under way between two of its stages under load."""
 SPARE_DEADLINES: Final = 4_096
 _answers_of, _results_of, _commands_of = itemgetter(*ANSWER), itemgetter(*RESULT), itemgetter(*COMMAND)
@@ -81,7 +81,7 @@ class OrdersStage(DecidesAlone):
             self.deadlines = [(due, order_id) for order_id, due in self.open.items()]
             heapq.heapify(self.deadlines)
         self.tally.count()
-        self.rows.cool(HOT_ROWS, lambda order: _encode_row(saga.to_row(order)))
+        self.rows.cool(HOT_ROWS, _row_bytes)
 
     def expire(self, now: int) -> list[Write]:
         batch = _OrdersBatch(self, now)
@@ -284,9 +284,11 @@ class _OrdersBatch:
         ]
 
     def _changed(self, order_id: int) -> Write:
-        order = self.stage.rows.get(order_id)
-        value = None if order is None else _encode_row(saga.to_row(order))
-        return Write(ORDER_STATE, self.place.partition, b"%d" % order_id, value)
+        return Write(ORDER_STATE, self.place.partition, b"%d" % order_id, self.stage.rows.written(order_id, _row_bytes))
+
+
+def _row_bytes(order: Order) -> bytes:
+    return _encode_row(saga.to_row(order))
 
 
 def orders_kind(timeout: int, retention: int = 0) -> StageKind:

@@ -29,7 +29,7 @@ _columns_of = itemgetter(*REQUEST)
 _KINDS: Final = tuple(PaymentKind)
 RESULT_COLUMNS: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "result", "reason")
 _encode_row = codec.encoder("PaymentRow")
-HOT_ROWS: Final = 10_000
+HOT_ROWS: Final = 20_000
 """So many rows of a task stay objects; the others are bytes until they are touched again."""
 FIRST_WITH_PENDING: Final = 119
 """Schema ID of PaymentRow: earlier ones know nothing that is pending."""
@@ -78,7 +78,7 @@ class PaymentsStage:
         if self.to_leave:
             orders, self.to_leave = self.to_leave, {}
             self._leave(orders, recovered=False)
-        self.rows.cool(HOT_ROWS, lambda row: _encode_row(payment.to_row(row)))
+        self.rows.cool(HOT_ROWS, _row_bytes)
 
     def _leave(self, orders: Iterable[int], *, recovered: bool) -> None:
         firsts = (row.first_pending() for order_id in orders if (row := self.rows.find(order_id)) is not None)
@@ -220,8 +220,11 @@ class _PaymentsBatch:
     def _changed(self) -> Iterator[Write]:
         here = self.stage.place.partition
         for order_id in sorted(self.touched):
-            row = self.rows.get(order_id)
-            yield Write(PAYMENT_STATE, here, b"%d" % order_id, None if row is None else _encode_row(payment.to_row(row)))
+            yield Write(PAYMENT_STATE, here, b"%d" % order_id, self.rows.written(order_id, _row_bytes))
+
+
+def _row_bytes(row: Payment) -> bytes:
+    return _encode_row(payment.to_row(row))
 
 
 def _alone(request: Request, requested_at: int) -> bytes:

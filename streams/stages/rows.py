@@ -23,6 +23,7 @@ class Rows(dict[K, V], Generic[K, V]):
         self._decode = decode
         self._cold: dict[bytes, bytes] = {}
         self._unchecked: list[bytes] = []
+        self._written: dict[K, bytes] = {}
 
     def recover(self, rows: dict[bytes, bytes]) -> None:
         """Take a changelog's rows (key bytes -> last value) as they are."""
@@ -52,11 +53,21 @@ class Rows(dict[K, V], Generic[K, V]):
         except Exception as error:  # whatever a row is made of may be wrong, in its bytes or in what they say
             raise BrokenRowError(key, f"{error!r:.300}") from error
 
+    def written(self, key: K, encode: Callable[[V], bytes]) -> bytes | None:
+        """Return the row as the changelog is to hold it, None where there is none: to be called whenever it was changed, for `cool` goes by it."""
+        row = self.get(key)
+        if row is None:
+            self._written.pop(key, None)
+            return None
+        value = self._written[key] = encode(row)
+        return value
+
     def cool(self, keep: int, encode: Callable[[V], bytes]) -> None:
-        """Turn the rows first touched longest ago into bytes again where more than `keep` are not: an object is several times as large."""
-        if len(self) > 2 * keep:
+        """Turn the rows first touched longest ago into bytes again where far more than `keep` are not: an object is several times as large."""
+        if len(self) > keep + keep // 4:
             for key in list(islice(self, len(self) - keep)):
-                self._cold[self._key_bytes(key)] = encode(self.pop(key))
+                row, value = self.pop(key), self._written.pop(key, None)
+                self._cold[self._key_bytes(key)] = encode(row) if value is None else value
 
     def keys_all(self) -> Iterator[K]:
         """Yield every key, touched or not."""

@@ -71,7 +71,7 @@ def test_rows_touched_long_ago_become_bytes_again_and_stay_what_they_are() -> No
     rows, decoded = _rows()
     for n in range(7):
         rows[f"k{n}"] = str(n)
-    rows.cool(4, str.encode)
+    rows.cool(6, str.encode)
     assert list(rows) == [f"k{n}" for n in range(7)]
     rows.cool(3, str.encode)
     assert list(rows) == ["k4", "k5", "k6"]
@@ -79,3 +79,32 @@ def test_rows_touched_long_ago_become_bytes_again_and_stay_what_they_are() -> No
     assert rows.find("k1") == "1"
     assert decoded == [b"1"]
     assert list(rows) == ["k4", "k5", "k6", "k1"]
+
+
+def test_a_row_becomes_the_bytes_that_were_written_of_it_last() -> None:
+    rows, _ = _rows()
+    encoded: list[str] = []
+
+    def encode(row: str) -> bytes:
+        encoded.append(row)
+        return row.encode()
+
+    rows["a"] = "1"
+    assert rows.written("a", encode) == b"1"
+    rows["a"] = "2"
+    assert rows.written("a", encode) == b"2"
+    rows["b"] = "3"
+    rows.cool(0, encode)
+    assert encoded == ["1", "2", "3"]
+    assert (rows.find("a"), rows.find("b")) == ("2", "3")
+
+
+def test_of_a_row_that_is_gone_nothing_is_left() -> None:
+    rows, _ = _rows()
+    rows["a"] = "1"
+    rows.written("a", str.encode)
+    del rows["a"]
+    assert rows.written("a", str.encode) is None
+    rows["a"] = "2"  # another one under its key, of which nothing was written yet
+    rows.cool(0, str.encode)
+    assert rows.find("a") == "2"

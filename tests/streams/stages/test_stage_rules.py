@@ -76,6 +76,19 @@ def test_a_restored_stage_goes_on_as_the_first_would_have(case: Case, cut: int) 
 
 @many
 @given(either, st.integers(1, 3))
+def test_rows_that_become_bytes_after_every_batch_change_nothing_that_is_written(case: Case, size: int) -> None:
+    kind, records = case
+    objects, cooled = kind.new(HERE), kind.new(HERE)
+    first = _decide(objects, _numbered(records), size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streams.stages.orders.HOT_ROWS", 0)
+        patch.setattr("streams.stages.payments.HOT_ROWS", 0)
+        assert _decide(cooled, _numbered(records), size) == first
+    assert cooled.expire(NOW + TIMEOUT) == objects.expire(NOW + TIMEOUT)
+
+
+@many
+@given(either, st.integers(1, 3))
 def test_where_the_batches_end_changes_no_row(case: Case, size: int) -> None:
     """Except that amendments are said once per batch, so a row's version may differ."""
     kind, records = case
