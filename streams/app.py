@@ -107,7 +107,7 @@ def new_faust_app(config: StreamSettings) -> faust.App:
         stream_wait_empty=False,  # it waits without a bound; lifecycle.py waits for the transactions instead
         broker_commit_interval=0.2,  # how old the lag that others see may be: a load waits for each stage by it
         broker_session_timeout=config.session_timeout,  # Faust's 60 s leave a dead worker's partitions idle
-        broker_heartbeat_interval=2.0,
+        broker_heartbeat_interval=1.0,  # who leaves is heard of by the others' next heartbeat
         broker_request_timeout=30.0,
         broker_max_poll_interval=1_000_000.0,  # the tasks poll, not Faust
         web_enabled=False,

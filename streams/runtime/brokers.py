@@ -15,7 +15,7 @@ from generations import Watch
 from schemas import topics
 from schemas.topics import Topic
 from streams.config import StreamSettings
-from streams.runtime.clients import InputTopic, MisconfiguredError, MovedError, connection
+from streams.runtime.clients import InputTopic, MisconfiguredError, MovedError, check_room, connection
 
 FRESH_SECONDS: Final = 1.0
 """A description serves every task that opens within this time."""
@@ -53,6 +53,8 @@ class Brokers:
     @contextmanager
     def _asking(self) -> Iterator[AdminClient]:
         """Yield the client. One that got no answer is given up: it may have been told that there is no controller, and asks again only after minutes."""
+        if self._client is None:
+            check_room()
         client = self._client = self._client or AdminClient(connection(self._settings))
         try:
             yield client

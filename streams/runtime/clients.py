@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -23,6 +25,8 @@ FETCH_RECORDS: Final = 1_000
 """Taken from the client's queue at a time."""
 RECORD_BYTES: Final = 32
 """What a record counts besides its value: the cost of the smallest is not nothing."""
+ROOM_FILES: Final = 32
+"""Free file descriptors to make a task's clients with: they need nearly twenty."""
 LOG_ERRORS: Final = 3
 """librdkafka's own log, syslog levels: its warnings about a coordinator that is still loading say nothing new."""
 
@@ -44,6 +48,20 @@ class InputTopic(NamedTuple):
 
     topic_id: str
     partitions: int
+
+
+def check_room() -> None:
+    """Raise KafkaException, to be tried again, where this process may not open enough files for a client.
+
+    librdkafka wakes each of its threads by a pipe. One that cannot be made it goes on without, for ever and without a word: its requests
+    then wait up to a second each.
+    """
+    try:
+        room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - len(list(Path("/dev/fd").iterdir()))
+    except OSError:  # looking needs a file, too
+        room = 0
+    if room < ROOM_FILES:
+        raise KafkaException(KafkaError(KafkaError._CRIT_SYS_RESOURCE, f"{max(0, room)} file descriptors are left, a client needs {ROOM_FILES}"))
 
 
 def connection(settings: StreamSettings) -> dict[str, Any]:

@@ -130,6 +130,7 @@ class Task(Standing):
         """Fence the former owner, then recover rows and positions from the changelog, then stand there to read."""
         started = time.monotonic()
         self.state = TaskState.OPENING
+        self._check_room()
         found = self._shared.brokers.topics()
         self.topics = {t.name: found[t.name] for t in (*self.kind.inputs, self.kind.changelog)}
         self._reach("reopening" if self._reopen else "opening")
@@ -146,10 +147,19 @@ class Task(Standing):
         self._start_reading(recorded)
         self._reach("positions-checked")
         self._reopen = not self._mend()
+        self._check_room()  # again: it may have been short while the clients were made
         self.silent = 0.0
         gc.freeze()  # recovered rows live long: without this every full collection walks them all
         self.state = TaskState.READING
         log.info("task opened", task=self.name, rows=self.stage.rows.count_all(), position=self.position, seconds=round(time.monotonic() - started, 2))
+
+    def _check_room(self) -> None:
+        """Have no clients that were made short of files."""
+        try:
+            clients.check_room()
+        except KafkaException:
+            self._producer = None
+            raise
 
     def _advance(self, _rows: int) -> None:
         self.progress_at = time.monotonic()

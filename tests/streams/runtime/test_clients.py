@@ -1,5 +1,9 @@
 """The parts of the Kafka clients that work without a broker, over the client's own messages and errors."""
 
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -8,9 +12,12 @@ from schemas.topics import ORDERS, STOCK_STATE
 from streams.config import StreamSettings
 from streams.runtime import brokers as brokers_module
 from streams.runtime.brokers import Brokers
-from streams.runtime.clients import Reader, produce_all
-from streams.runtime.records import Record, Write
+from streams.runtime.clients import ROOM_FILES, Reader, check_room, produce_all
+from streams.runtime.records import Place, Record, Write
+from streams.runtime.task import Task
+from streams.runtime.tasks import Tasks
 from streams.runtime.transactions import is_passing
+from streams.stages.stock import STOCK
 
 # -- the reader ------------------------------------------------------------------------------------------------------------
 
@@ -229,3 +236,39 @@ def test_a_client_that_got_no_answer_is_not_asked_again(monkeypatch: pytest.Monk
         with pytest.raises(KafkaException):
             brokers.topics()
     assert len(made) == 2
+
+
+# -- file descriptors ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """This process may open some files more, but not as many as a client needs."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + ROOM_FILES // 2, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_where_there_is_room_a_client_may_be_made() -> None:
+    check_room()
+
+
+@pytest.mark.usefixtures("few_files")
+def test_no_client_is_made_short_of_files_and_it_is_tried_again() -> None:
+    """librdkafka makes one all the same, without the pipes that wake its threads: each of its transactions took 2 s, for as long as it lived."""
+    brokers = Brokers(StreamSettings(kafka="127.0.0.1:1"))
+    for ask in (check_room, brokers.topics):
+        with pytest.raises(KafkaException, match="file descriptors") as found:
+            ask()
+        assert is_passing(found.value)
+    assert brokers._client is None
+
+
+@pytest.mark.usefixtures("few_files")
+def test_a_task_keeps_no_producer_that_may_have_been_made_short_of_files() -> None:
+    task = Task(STOCK, Place(0, 8), Tasks([STOCK], StreamSettings(kafka="127.0.0.1:1"))._shared)
+    task._producer = object()  # type: ignore[assignment]
+    with pytest.raises(KafkaException, match="file descriptors"):
+        task.open()
+    assert task._producer is None
