@@ -12,8 +12,13 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from holdfast.stack.errors import StackError
+from holdfast.stack.files import read_json
+from holdfast.stack.state import ProcessState
+from holdfast.stack.status import RunFile
+from holdfast.stack.supervisor import RUN_VARIABLE
 from tests.faults.fault import Fault, Heal
-from tests.faults.site import Site
+from tests.faults.site import Site, send
 from tests.support import versions
 
 HOUR_S: Final = 3600
@@ -22,8 +27,8 @@ WRONG_CLOCK: Final = Path(__file__).parents[1] / "wrong_clock"
 ROOT: Final = Path(__file__).parents[3]
 MARK: Final = "streams/payments/http.py"
 """The oldest version that is to share a group with today's is the one that brought this file: before it, workers paid otherwise."""
-RESTARTS: Final = 4
-RESTART_S: Final = 4.0
+AT_WORK_S: Final = 20.0
+LOOK_S: Final = 0.2
 
 
 def clock_off(seconds: int) -> dict[str, str]:
@@ -65,25 +70,49 @@ def earlier_tree(site: Site) -> Path:
     return versions.tree_of(commit, site.folder) if commit else ROOT
 
 
-def roll(site: Site, random: Random) -> Heal:
-    """Workers of an earlier version come and go among today's, which are killed one after the other."""
+def upgrade(site: Site, _random: Random) -> Heal:
+    """A worker of an earlier version among today's, which are told to end one after the other, the next when the one before is back at work; then it, too."""
     folder = earlier_tree(site)
-    for _ in range(RESTARTS):
-        # Another hash seed: what must not depend on it is different at least in this, where the version is the same.
-        old = extra_worker(site, "worker-earlier-version", {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "1", "HOLDFAST_FAILPOINTS": ""}, folder)
-        time.sleep(RESTART_S)
-        workers = site.processes("worker")
-        if workers:
-            process = random.choice(workers).process
-            assert process is not None
-            os.kill(process.pid, signal.SIGKILL)
-        time.sleep(RESTART_S)
+    # Another hash seed: what must not depend on it is different at least in this, where the version is the same.
+    own = {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "1", "HOLDFAST_FAILPOINTS": "", RUN_VARIABLE: str(site.home.run)}
+    old = extra_worker(site, "worker-earlier-version", own, folder)
+    try:
+        _await(lambda: _is_at_work(site, old.pid))
+        for worker in site.processes("worker"):
+            _restart(site, worker)
+        old.terminate()
+        old.wait(AT_WORK_S)
+    finally:
         _end(old)
     return lambda: None
+
+
+def _restart(site: Site, worker: ProcessState) -> None:
+    """Tell a worker to end, and wait until the one that the supervisor starts in its place has work."""
+    assert worker.process is not None
+    before = worker.process.pid
+    send(before, signal.SIGTERM)
+    _await(lambda: any(p.process and p.process.pid != before and _is_at_work(site, p.process.pid) for p in site.processes(worker.name)))
+
+
+def _is_at_work(site: Site, pid: int) -> bool:
+    """As `holdfast status` shows it: partitions are its own."""
+    try:
+        said = read_json(site.home.run / f"worker-{pid}.json", RunFile)
+    except (OSError, StackError):  # another fault has taken the folder away
+        return False
+    return said is not None and any(said.partitions.values())
+
+
+def _await(there: Callable[[], bool]) -> None:
+    """Wait until a worker is at work; among other faults it may never be, and whoever upgrades goes on then, too."""
+    deadline = time.monotonic() + AT_WORK_S
+    while not there() and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
 
 
 FAULTS = (
     Fault("clock an hour ahead", "a worker whose clock is an hour ahead has every partition for a while", wrong_clock(HOUR_S), LASTS_S),
     Fault("clock an hour behind", "a worker whose clock is an hour behind has every partition for a while", wrong_clock(-HOUR_S), LASTS_S),
-    Fault("rolling upgrade", "workers of an earlier version and of today's in one group, killed in turn", roll),
+    Fault("rolling upgrade", "workers of an earlier version and of today's in one group, told to end in turn", upgrade),
 )

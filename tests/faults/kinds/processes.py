@@ -14,7 +14,6 @@ from random import Random
 from typing import Final
 
 from failpoints import NAMES
-from holdfast.stack.state import ProcessState
 from tests.faults.fault import CannotStrikeError, Fault, Heal
 from tests.faults.site import FAILPOINTS, Site, send
 
@@ -28,19 +27,18 @@ SAMPLE: Final = Path(__file__).parents[3] / "data" / "online-retail-sample.csv.x
 STEPS: Final = tuple(name for name in NAMES if not name.startswith(("load.", "gateway.", "webhooks.")))
 
 
-def one_of(site: Site, name: str, random: Random) -> ProcessState:
-    """Return one live process of a kind; raises CannotStrikeError where there is none just now."""
+def one_of(site: Site, name: str, random: Random) -> int:
+    """Return the PID of one live process of a kind; raises CannotStrikeError where there is none just now."""
     found = sorted(site.processes(name), key=lambda process: process.name)
-    if not found:
+    pids = [each.process.pid for each in found if each.process is not None]
+    if not pids:
         raise CannotStrikeError(f"no {name} is running just now")
-    return random.choice(found)
+    return random.choice(pids)
 
 
 def signal_one(name: str, number: signal.Signals) -> Callable[[Site, Random], None]:
     def strike(site: Site, random: Random) -> None:
-        process = one_of(site, name, random).process
-        assert process is not None
-        send(process.pid, number)
+        send(one_of(site, name, random), number)
 
     return strike
 
@@ -57,10 +55,9 @@ def stop_one(name: str) -> Callable[[Site, Random], Heal]:
     """Stop a process and wake it when others hold what was its own."""
 
     def strike(site: Site, random: Random) -> Heal:
-        process = one_of(site, name, random).process
-        assert process is not None
-        send(process.pid, signal.SIGSTOP)
-        return lambda: wake(process.pid)
+        pid = one_of(site, name, random)
+        send(pid, signal.SIGSTOP)
+        return lambda: wake(pid)
 
     return strike
 
@@ -160,11 +157,10 @@ def kill_at_a_step(site: Site, random: Random) -> Heal:
     """Kill a process, and its successor at one step of its work: on the first to the sixth time that it gets there."""
     name = random.choice(STEPS)
     stage = name.partition(".")[0]
-    victim = one_of(site, stage if stage.startswith("sink-") else "worker", random).process
-    assert victim is not None
+    victim = one_of(site, stage if stage.startswith("sink-") else "worker", random)
     entry = f"{name}=kill@{random.randint(1, 6)}"
     edit_failpoints(site, lambda entries: [*entries, entry])
-    send(victim.pid, signal.SIGKILL)
+    send(victim, signal.SIGKILL)
     return lambda: edit_failpoints(site, lambda entries: [each for each in entries if each != entry])
 
 

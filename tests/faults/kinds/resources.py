@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import signal
@@ -14,7 +13,7 @@ from typing import Final
 
 from tests.faults.fault import Fault, Heal
 from tests.faults.kinds.processes import edit_failpoints, one_of
-from tests.faults.site import Site
+from tests.faults.site import Site, send
 
 SHORT_S: Final = 3.0
 LONG_S: Final = 40.0
@@ -28,11 +27,10 @@ def stall(seconds: float) -> Callable[[Site, Random], Heal]:
     """Tell a worker to end; at one of the first batches its successor's event loop turns no more for so long."""
 
     def strike(site: Site, random: Random) -> Heal:
-        process = one_of(site, "worker", random).process
-        assert process is not None
+        pid = one_of(site, "worker", random)
         entry = f"{random.choice(PLACES)}=stop:{seconds:.0f}@{random.randint(1, 4)}"
         edit_failpoints(site, lambda entries: [*entries, entry])
-        os.kill(process.pid, signal.SIGKILL)
+        send(pid, signal.SIGTERM)  # it gives its partitions back: what is measured is the loop that stands still, not a kill before it
         return lambda: edit_failpoints(site, lambda entries: [each for each in entries if each != entry])
 
     return strike
@@ -40,9 +38,7 @@ def stall(seconds: float) -> Callable[[Site, Random], Heal]:
 
 def few_files(site: Site, random: Random) -> Heal:
     """Allow a running worker no more files than it has: whatever it wants to open, a connection above all, it cannot. And cut its connections."""
-    process = one_of(site, "worker", random).process
-    assert process is not None
-    pid = process.pid
+    pid = one_of(site, "worker", random)
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     open_now = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(16, open_now // 2), before[1]))
@@ -57,12 +53,11 @@ def _allow(pid: int, limits: tuple[int, int]) -> None:
 
 def no_run_folder(site: Site, random: Random) -> Heal:
     """Put a file where the run folder was, and kill a worker: its successor has nowhere to say what it holds."""
-    process = one_of(site, "worker", random).process  # before anything is done that only a strike's heal undoes
-    assert process is not None
+    pid = one_of(site, "worker", random)  # before anything is done that only a strike's heal undoes
     run, aside = site.home.run, site.home.root / "run-aside"
     run.rename(aside)
     run.write_text("no folder")
-    os.kill(process.pid, signal.SIGKILL)
+    send(pid, signal.SIGKILL)
     return lambda: _put_back(site)
 
 
