@@ -1,27 +1,13 @@
-"""The file in which a process of the pipeline says what it is working on, for `holdfast status`."""
+"""The run file of a process of ours that has no settings of its own to name the folder."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from holdfast.stack.files import write_json
-from holdfast.stack.status import RunFile
+from telemetry.run_file import RunFile
 
 
-class OwnRunFile:
-    """`$HOLDFAST_RUN_DIR/<kind>-<pid>.json` of this process; does nothing where that variable is not set."""
-
-    def __init__(self, kind: str, environ: Mapping[str, str] = os.environ) -> None:
-        folder = environ.get("HOLDFAST_RUN_DIR")
-        self._kind = kind
-        self._path = Path(folder) / f"{kind}-{os.getpid()}.json" if folder else None
-
-    def write(self, stage: str, partitions: Iterable[int]) -> None:
-        """Say that this process works on these partitions of the stage."""
-        if self._path:
-            write_json(self._path, RunFile(self._kind, os.getpid(), {stage: sorted(partitions)}))
-
-    def remove(self) -> None:
-        """Take the file away: the process ends."""
-        if self._path:
-            self._path.unlink(missing_ok=True)
+def own_run_file(kind: str, environ: Mapping[str, str] = os.environ) -> RunFile:
+    """Return the run file in HOLDFAST_RUN_DIR; it does nothing where that variable is not set."""
+    folder = environ.get("HOLDFAST_RUN_DIR")
+    return RunFile(kind, Path(folder) if folder else None)

@@ -14,7 +14,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from holdfast.backlog import Backlog, Pace, Waiting
-from holdfast.run_file import OwnRunFile
+from holdfast.run_file import own_run_file
 from holdfast.stack.errors import StackError
 from schemas.codec import UndecodableError, decode, encode
 from schemas.outcomes import MAX_ITEMS, OrderCommandKind
@@ -107,7 +107,7 @@ class Warehouse:
         self._to_finish: set[int] | None = None
         self._failed: list[KafkaError] = []
         self._committed: dict[int, int] = {}
-        self._run_file = OwnRunFile("ship")
+        self._run_file = own_run_file("ship")
         self._producer = Producer(_producer_settings(bootstrap))
         self._partitions = self._count_partitions()
         self._consumer = Consumer(_consumer_settings(bootstrap, prefix))
@@ -221,13 +221,13 @@ class Warehouse:
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         mine = {each.partition for each in partitions}
         self._to_finish = set(mine)
-        self._run_file.write("ship", mine)
+        self._run_file.write({"ship": mine}, metrics=None)
         log.info("partitions assigned", topic=self._outcomes, partitions=sorted(mine))
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._backlog.forget(each.partition for each in partitions)
         self._committed = {}
-        self._run_file.write("ship", ())
+        self._run_file.write({"ship": ()}, metrics=None)
 
     def _is_finished(self) -> bool:
         return not self._orders.follow and self._to_finish == set() and not self._backlog

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
-import os
 import signal
 import sys
 import threading
@@ -25,6 +23,7 @@ from sinks.source import Source
 from sinks.store import Store
 from sinks.worker import Worker, by_topic
 from telemetry import traces
+from telemetry.run_file import RunFile
 
 log = structlog.get_logger()
 
@@ -46,9 +45,9 @@ def run(sink: str, **known: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with RunFile(configured.run_dir, figures_at(f"sink-{sink}")) as run_file, closing_spans():
+    with saying_where(configured.run_dir, figures_at(f"sink-{sink}")) as announce, closing_spans():
         try:
-            Worker(configured, Source(configured, sink), store, DeadLetters(configured, sink), run_file.write).run(stop)
+            Worker(configured, Source(configured, sink), store, DeadLetters(configured, sink), announce).run(stop)
         except SinkError:
             raise
         except Exception as error:
@@ -101,30 +100,19 @@ def store_of(sink: str, configured: Settings) -> Store:
     return makers[sink](configured)
 
 
-class RunFile:
-    """`<run dir>/<kind>-<pid>.json`: {"kind": "sink", "pid", "partitions": {topic: [numbers]}, "metrics": URL or null}, gone when the process ends well."""
+@contextmanager
+def saying_where(folder: Path | None, metrics: str | None, kind: str = "sink") -> Iterator[Callable[[Iterable[Partition]], None]]:
+    """Keep the run file of this process; yields what is to be told of the partitions that it has."""
+    file = RunFile(kind, folder)
 
-    def __init__(self, folder: Path | None, metrics: str | None = None, kind: str = "sink") -> None:
-        self._kind = kind
-        self._metrics = metrics
-        self._path = folder / f"{kind}-{os.getpid()}.json" if folder else None
+    def tell(partitions: Iterable[Partition]) -> None:
+        file.write(by_topic(partitions), metrics=metrics)
 
-    def __enter__(self) -> RunFile:
-        self.write(())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._path:
-            self._path.unlink(missing_ok=True)
-
-    def write(self, partitions: Iterable[Partition]) -> None:
-        """Say which partitions this process has. Readers see the old file or the new one, never half of one."""
-        if self._path is None:
-            return
-        document = {"kind": self._kind, "pid": os.getpid(), "partitions": by_topic(partitions), "metrics": self._metrics}
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(document))
-        partial.replace(self._path)
+    tell(())
+    try:
+        yield tell
+    finally:
+        file.remove()
 
 
 def _mysql(configured: Settings) -> Store:

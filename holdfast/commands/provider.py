@@ -11,7 +11,7 @@ from aiohttp import web
 from holdfast.provider.conduct import Delays
 from holdfast.provider.ledger import Ledger
 from holdfast.provider.server import ProviderServer, options
-from holdfast.run_file import OwnRunFile
+from holdfast.run_file import own_run_file
 from holdfast.stack.home import Home
 from streams.config import settings
 from streams.payments.sandbox import Sandbox
@@ -40,11 +40,11 @@ def provider(host: str, port: int, ledger: Path | None, seed: int | None, as_jso
     config = settings()
     sandbox = Sandbox(config.sandbox_decline_rate)
     path = ledger or Home.from_environment().data("provider") / "ledger.jsonl"
-    run_file, url = OwnRunFile("provider"), f"http://{host}:{port}"
+    run_file, url = own_run_file("provider"), f"http://{host}:{port}"
 
     def listening(_text: str) -> None:
         click.echo(json.dumps({"url": url, "ledger": str(path)}) if as_json else f"payment provider at {url}, ledger {path}")
-        run_file.write("payments", ())
+        run_file.write({"payments": ()}, metrics=None)
 
     with Ledger(path) as book:
         server = ProviderServer(book, sandbox, Delays(config.sandbox_slow, config.sandbox_silent_ms / 1000), config.payment_key.get_secret_value(), seed)

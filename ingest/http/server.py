@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
-import os
 import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -31,6 +28,7 @@ from ingest.http.rsgi import RsgiApp
 from ingest.http.spans import RequestSpans
 from ingest.http.trace import trace_of
 from telemetry import TelemetryError, traces
+from telemetry.run_file import RunFile
 
 BACKLOG = 2_048
 CONNECTIONS = 65_536
@@ -70,7 +68,7 @@ async def _serve(settings: GatewaySettings, more: Sequence[Route], spans: Reques
         loop.add_signal_handler(number, gateway.stopping.set)
     try:
         serving = asyncio.ensure_future(server.serve(spawner(long_way, short_way)))
-        with RunFile(settings):
+        with saying_where(settings):
             await asyncio.wait({serving, asyncio.ensure_future(gateway.stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             raise _no_start(settings, serving.exception())
@@ -108,24 +106,15 @@ def _no_start(settings: GatewaySettings, error: BaseException | None) -> ConfigE
     return ConfigError(f"cannot listen on {settings.gateway_host}:{settings.gateway_port}: {error}. Set HOLDFAST_GATEWAY_HOST and HOLDFAST_GATEWAY_PORT")
 
 
-class RunFile:
-    """`<run dir>/gateway-<pid>.json`: {"kind": "gateway", "pid", "url", "partitions": {}}, gone when the process ends well."""
-
-    def __init__(self, settings: GatewaySettings) -> None:
-        folder: Path | None = settings.run_dir
-        self._path = folder / f"gateway-{os.getpid()}.json" if folder else None
-        self._url = settings.address
-
-    def __enter__(self) -> RunFile:
-        if self._path:
-            partial = self._path.with_suffix(".partial")
-            partial.write_text(json.dumps({"kind": "gateway", "pid": os.getpid(), "url": self._url, "partitions": {}}))
-            partial.replace(self._path)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._path:
-            self._path.unlink(missing_ok=True)
+@contextmanager
+def saying_where(settings: GatewaySettings) -> Iterator[None]:
+    """Keep the run file of this process: where it listens."""
+    file = RunFile("gateway", settings.run_dir)
+    file.write({}, url=settings.address)
+    try:
+        yield
+    finally:
+        file.remove()
 
 
 def set_up_logging() -> None:

@@ -10,7 +10,7 @@ import threading
 import structlog
 
 from sinks.errors import SinkError
-from sinks.run import EXIT_BUG, RunFile, arm_failpoints, closing_spans, figures_at, set_up_logging
+from sinks.run import EXIT_BUG, arm_failpoints, closing_spans, figures_at, saying_where, set_up_logging
 from sinks.webhooks.config import WebhookSettings, webhook_settings
 from sinks.webhooks.dispatch import Dispatcher
 from sinks.webhooks.intake import Intake
@@ -24,7 +24,7 @@ def run(**known: str) -> None:
     set_up_logging()
     arm_failpoints()
     configured = webhook_settings(**known)
-    with RunFile(configured.run_dir, figures_at("webhooks"), "webhooks"), closing_spans():
+    with saying_where(configured.run_dir, figures_at("webhooks"), "webhooks"), closing_spans():
         try:
             asyncio.run(_serve(configured))
         except SinkError:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -21,6 +19,7 @@ from streams.runtime.exits import BUG, MISCONFIGURED, end_process
 from streams.runtime.records import Place, StageKind
 from streams.runtime.shared import Shared
 from streams.runtime.task import Task
+from telemetry.run_file import RunFile
 
 log = structlog.get_logger("holdfast.runtime")
 THREADS: Final = 256
@@ -143,16 +142,8 @@ class Tasks:
         return {name: sorted(p for stage, p in self._tasks if stage == name) for name in self.kinds}
 
     def _publish(self) -> None:
-        """Say in the run folder which partitions this process holds, for `holdfast status`. No disk keeps a worker from its work."""
-        if self.settings.run_dir is None:
-            return
-        path = self.settings.run_dir / f"worker-{os.getpid()}.json"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".tmp").write_text(json.dumps({"kind": "worker", "pid": os.getpid(), "partitions": self.held(), "metrics": self.metrics}))
-            path.with_suffix(".tmp").replace(path)
-        except OSError as error:
-            log.warning("the run file cannot be written", file=str(path), error=str(error))
+        """Say in the run folder which partitions this process holds."""
+        RunFile("worker", self.settings.run_dir).write(self.held(), metrics=self.metrics)
 
 
 async def _run_after(before: asyncio.Task[None] | None, task: Task) -> None:

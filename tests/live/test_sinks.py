@@ -50,6 +50,17 @@ def test_the_store_becomes_the_fold_of_what_was_committed(log, sink):
     assert not sink.run_file(process).exists()
 
 
+def test_a_run_folder_that_is_away_keeps_no_sink_from_its_work(log, sink, tmp_path):
+    away = tmp_path / "no-folder"
+    away.write_text("")
+    sink.environment["HOLDFAST_RUN_DIR"] = str(away)
+    log.write(traffic(range(1, 50)))
+    process = sink.start()
+    sink.catch_up(log)
+    assert sink.kill(process, signal.SIGTERM) == 0
+    assert "cannot be written" in sink.log.read_text()
+
+
 def test_stopping_tells_the_group_where_the_store_stands(log, sink):
     log.write(traffic(range(1, 50)))
     process = sink.start()
