@@ -1,6 +1,6 @@
 """From order to outcome at a steady rate: single-line orders in, `order.outcomes` out, in ms.
 
-    python -m bench.latency [--rate 1000] [--seconds 30] [--workers 1] [--partitions 2]
+    python -m bench.latency [--rate 1000] [--seconds 30] [--workers 1] [--partitions 2] [--waits]
 
 Open loop: an order's clock starts when it was due to be sent, so a stall is counted for every order it holds up.
 Needs a running Kafka (HOLDFAST_KAFKA, or `holdfast up --servers-only`). Uses topics of its own.
@@ -13,16 +13,21 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count, islice
+from pathlib import Path
+from typing import Any
 
 import click
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bench.fill_orders import restock
+from bench.stats import share_of
 from bench.topics import remove
+from bench.waits import waits
 from bench.work import COLUMNS
 from holdfast.stack.endpoints import endpoints
 from holdfast.topics import create
@@ -103,14 +108,13 @@ def answered(outcomes: Outcomes, due: dict[int, float]) -> dict[str, float]:
 
 def percentiles(times: list[float]) -> dict[str, float]:
     """Return p50, p99, p99.9 and the longest, in ms."""
-    ordered = sorted(times)
     at = {"p50": 0.50, "p99": 0.99, "p99_9": 0.999, "max": 1.0}
-    return {name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000, 1) for name, share in at.items()}
+    return {name: round(share_of(times, share) * 1000, 1) for name, share in at.items()}
 
 
-def start_workers(count: int) -> list[subprocess.Popen[bytes]]:
+def start_workers(count: int, app: str = "streams.app") -> list[subprocess.Popen[bytes]]:
     """Start workers and give them time to open their tasks."""
-    command = [sys.executable, "-m", "faust", "-A", "streams.app", "worker", "--without-web", "-l", "error"]
+    command = [sys.executable, "-m", "faust", "-A", app, "worker", "--without-web", "-l", "error"]
     workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(count)]
     time.sleep(15)
     return workers
@@ -121,7 +125,8 @@ def start_workers(count: int) -> list[subprocess.Popen[bytes]]:
 @click.option("--seconds", default=30.0, show_default=True)
 @click.option("--workers", default=1, show_default=True)
 @click.option("--partitions", default=2, show_default=True, help="of every stage topic: each makes every transaction dearer, and two cores carry few")
-def main(rate: int, seconds: float, workers: int, partitions: int) -> None:
+@click.option("--waits", "noted", is_flag=True, help="also say what the workers' batches waited for, step by step (bench/waits.py)")
+def main(rate: int, seconds: float, workers: int, partitions: int, noted: bool) -> None:
     """Measure and print one JSON object."""
     os.environ["HOLDFAST_KAFKA"] = endpoints().kafka
     os.environ["HOLDFAST_TOPIC_PREFIX"] = f"bench{int(time.time())}."
@@ -130,7 +135,17 @@ def main(rate: int, seconds: float, workers: int, partitions: int) -> None:
     gc.set_threshold(100_000, 50, 100)  # a pause of ours would be counted as one of the pipeline
     config = settings()
     create(config.kafka, config.topic_prefix, config.partitions)
-    running = start_workers(workers)
+    with tempfile.NamedTemporaryFile("r", prefix="holdfast-waits-") as notes:
+        os.environ["HOLDFAST_BENCH_WAITS"] = notes.name
+        found = _measured(config, rate, seconds, start_workers(workers, "bench.waits_worker" if noted else "streams.app"), Path(notes.name))
+    remove(config.kafka, config.topic_prefix)
+    if not noted:
+        del found["waits"]
+    click.echo(json.dumps({"p99_ms": found["ms"]["p99"], "rate": rate, "orders": int(rate * seconds), "workers": workers, "partitions": partitions, **found}))
+
+
+def _measured(config: StreamSettings, rate: int, seconds: float, running: list[subprocess.Popen[bytes]], notes: Path) -> dict[str, Any]:
+    """Send orders to running workers, first such as do not count; return the percentiles and what was noted meanwhile. Ends the workers."""
     try:
         producer = Producer({"bootstrap.servers": config.kafka, "linger.ms": 2, "enable.idempotence": True})
         restock(producer, PRODUCTS, 1_000_000)
@@ -138,13 +153,13 @@ def main(rate: int, seconds: float, workers: int, partitions: int) -> None:
         outcomes = Outcomes(config)
         outcomes.start()
         answered(outcomes, send(producer, config, rate, WARM_SECONDS))
-        due = send(producer, config, rate, seconds)
-        ms = answered(outcomes, due)
+        begin = time.monotonic()
+        ms = answered(outcomes, send(producer, config, rate, seconds))
+        end = time.monotonic()
     finally:
         for worker in running:
             worker.kill()
-    remove(config.kafka, config.topic_prefix)
-    click.echo(json.dumps({"p99_ms": ms["p99"], "rate": rate, "orders": len(due), "workers": workers, "partitions": partitions, "ms": ms}))
+    return {"ms": ms, "waits": waits(notes.read_text().splitlines(), begin, end)}
 
 
 if __name__ == "__main__":

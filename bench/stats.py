@@ -52,6 +52,12 @@ def rates(samples: Sequence[Sample], orders: int) -> Rates:
     )
 
 
+def share_of(values: Sequence[float], share: float) -> float:
+    """Return the value below which that share of them lies (0.99: the 99th percentile; 1: the largest)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
 def spread(values: Sequence[float]) -> float:
     """Return the distance of the lowest from the highest as a share of the median; 0 for one value."""
     middle = median(values)
