@@ -22,6 +22,9 @@ STORES = ("live/test_migrate.py", "live/test_sink_stores.py", "ingest/test_looku
 PROCESSES = ("live/test_sinks.py", "live/test_store_faults.py", "live/test_sink_faults.py", "live/test_sink_sight.py", "live/test_shards.py")
 OTHERS = ("live/test_order_ids.py", "live/test_order_keys.py", "live/test_load.py", "live/test_gateway_reads.py", "live/test_webhooks.py")
 
+LONG = ("live/test_sink_faults.py",)
+"""Of which every test is a long one."""
+
 
 @pytest.fixture(scope="module")
 def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
@@ -44,7 +47,17 @@ def test_it_is_mysql(mysql: OwnServer) -> None:
 @pytest.mark.parametrize("module", [*STORES, *(pytest.param(each, marks=pytest.mark.long) for each in (*PROCESSES, *OTHERS))])
 def test_the_same_tests_pass_on_mysql(mysql: OwnServer, endpoints: Endpoints, tmp_path: Path, module: str) -> None:
     own = endpoints.variables() | {"HOLDFAST_MYSQL": mysql.url, DATABASE_VARIABLE: "mysql"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}", str(ROOT / "tests" / module)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        *(["-m", "long"] if module in LONG else []),
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={tmp_path / 'inner'}",
+        str(ROOT / "tests" / module),
+    ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=ROOT, env=environment | own, capture_output=True, text=True, timeout=1_500, check=False)
     assert done.returncode == 0, done.stdout[-6_000:]

@@ -218,6 +218,7 @@ def without_the_first(pipeline: Pipeline) -> None:
     for future in client.delete_topics([topic.named(pipeline.prefix) for topic in ALL]).values():
         future.result(30)
     until(lambda: ORDERS.named(pipeline.prefix) not in client.list_topics(timeout=20).topics, 30, "the topics are gone")
+    everybody_goes_on(pipeline)
     report = audit.run(pipeline.kafka, pipeline.mysql, pipeline.redis, pipeline.prefix)
     assert report.ok, report.text()
     assert "the brokers have deleted the log's beginning" in report.notes[0]
@@ -225,6 +226,23 @@ def without_the_first(pipeline: Pipeline) -> None:
         cursor.execute("UPDATE orders SET amount = amount + 1 ORDER BY order_id LIMIT 1")
         connection.commit()
     assert set(audit.run(pipeline.kafka, pipeline.mysql, pipeline.redis, pipeline.prefix).kinds()) == {"store_row_differs"}
+
+
+def everybody_goes_on(pipeline: Pipeline) -> None:
+    """Who was subscribed to topics that are gone reads on where there are some, without being started again."""
+    assert pipeline.mysql
+    there = [child for child in pipeline.children if child.alive()]
+    assert {"worker", "sink-mysql", "sink-redis"} <= {child.kind for child in there}
+    before = {child.kind: child.log.stat().st_size for child in there}
+    time.sleep(3)  # a client asks for a topic some times before it takes it for gone
+    with OrderIds(pipeline.mysql) as ids, OrderProducer(pipeline.kafka, topic_prefix=pipeline.prefix) as producer:
+        (order_id,) = ids.take(1)
+        producer.publish(Order(order_id, "late", [Line("p1", 1, 100)], "GBP", "tok_ok", int(time.time() * 1000))).result(30)
+    at_rest(pipeline.kafka, read(pipeline.kafka, pipeline.prefix).prefix)
+    with connect(pipeline.mysql) as connection, connection.cursor() as cursor:
+        assert cursor.execute("SELECT status FROM orders WHERE order_id = %s", (order_id,)) == 1
+    gone = {child.kind: child.log.read_text(errors="replace")[before[child.kind] :] for child in there if not child.alive()}
+    assert gone == {}
 
 
 def replayed(pipeline: Pipeline, *arguments: str) -> dict[str, Any]:

@@ -61,12 +61,16 @@ def start(name: str) -> Endpoints:
         mysql=MysqlAddress("127.0.0.1", ports["mysql"], "holdfast", PASSWORD, "holdfast").url(),
         redis=f"redis://127.0.0.1:{ports['redis']}/0",
     )
-    for server, image in images().items():
-        container = DockerContainer(image).with_name(f"{name}-{server}")
-        SETUP[server](container, ports[server]).start()
-    for server, address in found.__dict__.items():
-        _await(CHECKS[server], address)
-    _give_rights(found.mysql)
+    try:
+        for server, image in images().items():
+            container = DockerContainer(image).with_name(f"{name}-{server}")
+            SETUP[server](container, ports[server]).start()
+        for server, address in found.__dict__.items():
+            _await(CHECKS[server], address)
+        _give_rights(found.mysql)
+    except BaseException:
+        stop(name)  # else the next test, which tries again, hears of a name that is taken
+        raise
     return found
 
 
@@ -91,18 +95,23 @@ def _kafka(container: Any, port: int) -> Any:
     }
     settings = {f"KAFKA_{key.replace('.', '_').upper()}": value for key, value in (SETTINGS | replication(1) | own).items()}
     # The same port inside and outside: it is the one that the broker tells its clients.
-    return container.with_envs(**settings, CLUSTER_ID=new_cluster_id()).with_bind_ports(port, ("127.0.0.1", port))
+    return _on_loopback(container.with_envs(**settings, CLUSTER_ID=new_cluster_id()), port, port)
 
 
 def _mysql(container: Any, port: int) -> Any:
     named = {"MYSQL_DATABASE": "holdfast", "MYSQL_USER": "holdfast", "MYSQL_PASSWORD": PASSWORD, "MYSQL_ROOT_PASSWORD": PASSWORD}
-    return container.with_envs(**named).with_bind_ports(3306, ("127.0.0.1", port))
+    return _on_loopback(container.with_envs(**named), 3306, port)
 
 
 def _redis(container: Any, port: int) -> Any:
-    return container.with_command(["redis-server", "--databases", "64", "--save", "", "--bind", "0.0.0.0", "--protected-mode", "no"]).with_bind_ports(
-        6379, ("127.0.0.1", port)
-    )
+    words = ["redis-server", "--databases", "64", "--save", "", "--bind", "0.0.0.0", "--protected-mode", "no"]
+    return _on_loopback(container.with_command(words), 6379, port)
+
+
+def _on_loopback(container: Any, inside: int, port: int) -> Any:
+    # with_bind_ports takes no host, and would open the port to the network; what it fills goes to Docker's client as it is.
+    container.ports[f"{inside}/tcp"] = ("127.0.0.1", port)
+    return container
 
 
 SETUP: dict[str, Callable[[Any, int], Any]] = {"kafka": _kafka, "mysql": _mysql, "redis": _redis}
@@ -123,5 +132,5 @@ def _give_rights(mysql_url: str) -> None:
     """The tests make databases of their own, holdfast_...: as the stack's user may."""
     at = MysqlAddress.parse(mysql_url)
     with pymysql.connect(host=at.host, port=at.port, user="root", password=PASSWORD) as connection, connection.cursor() as cursor:
-        cursor.execute(f"GRANT ALL PRIVILEGES ON `{at.database}%`.* TO '{at.user}'@'%%'", ())
+        cursor.execute(f"GRANT ALL PRIVILEGES ON `{at.database}%`.* TO '{at.user}'@'%'")
         cursor.execute("SET GLOBAL local_infile = ON")
