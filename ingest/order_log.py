@@ -19,6 +19,7 @@ from ingest.producer import order_command_record, stock_command_record
 from ingest.requests import OrderCommand, StockCommand
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS, Topic
+from telemetry.context import carried_headers
 
 TICK_S: Final = 0.001
 """How often we look: lines that have gathered are sent, acknowledgements are heard."""
@@ -28,7 +29,6 @@ GATHERED: Final = 1_000
 """Orders or parts of batches that are sent without gathering more."""
 RECORD_LINES: Final = 100
 """Lines in a columnar record at most: the longest lines there can be stay below the topic's record size."""
-_TRACE: Final = "traceparent"
 
 Acknowledged: TypeAlias = "asyncio.Future[None]"
 
@@ -114,7 +114,7 @@ class OrderLog:
         self.records_sent = 0
 
     def place(self, items: Sequence[Line], parent: str) -> Acknowledged:
-        """Take the checked lines of one or more orders in; `parent` is the traceparent that their records carry. Raises MovingError."""
+        """Take the checked lines of one or more orders in; `parent` is the traceparent that their records carry (see `carried`). Raises MovingError."""
         future = self._loop.create_future()
         self.take(items, parent, future)
         if self._timer is None:
@@ -226,7 +226,7 @@ class OrderLog:
         self.unacknowledged_bytes += len(value)
         self.records_sent += 1
         try:
-            self._writer.send(topic, partition, key, value, self._on_ack(flight, partition), headers=[(_TRACE, parent.encode()) for parent in parents])
+            self._writer.send(topic, partition, key, value, self._on_ack(flight, partition), headers=carried_headers(parents))
         except PublishError as error:
             self._landed(flight, 1 << partition, error)
 

@@ -23,7 +23,7 @@ from schemas.codec import encoder
 from schemas.outcomes import OrderCommandKind, StockCommandKind
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDERS, STOCK_COMMANDS
-from telemetry.context import PARENT
+from telemetry.context import carried, carried_headers
 
 COLUMN_LINES: Final = 100
 """Lines in a columnar record at most."""
@@ -61,26 +61,27 @@ class OrderProducer:
         self._poller = threading.Thread(target=self._poll_until_closed, name="order-producer", daemon=True)
         self._poller.start()
 
-    def publish(self, order: Order, traceparent: str = "") -> Future[Ack]:
+    def publish(self, order: Order, traceparent: str = "", tracestate: str = "") -> Future[Ack]:
         """Queue an order; the future holds the Ack once the brokers have every line, or raises PublishError.
 
-        `traceparent`: the W3C context that the order belongs to, for the headers of its records (docs/observe.md).
+        `traceparent`, `tracestate`: the W3C context that the order belongs to, for the headers of its records (docs/observe.md).
         """
         check_order(order)
+        parent = carried(traceparent, tracestate)
         with self._lock:
             partitions = self._open().partitions(ORDERS)
             pending = _Pending(len(order.lines))
             for item in _items(order):
                 partition = product_partition(item.product_id, partitions)
                 if self._columnar:
-                    self._gather(partition, (item, pending, traceparent))
+                    self._gather(partition, (item, pending, parent))
                 else:
                     on_ack = pending.ack(ORDERS.named(self._writer.prefix), partition)
-                    self._writer.send(ORDERS, partition, item.product_id.encode(), _encode_line(item._asdict()), on_ack, _headers([traceparent]))
+                    self._writer.send(ORDERS, partition, item.product_id.encode(), _encode_line(item._asdict()), on_ack, _headers([parent]))
         return pending.future
 
-    def command(self, command: StockCommand | OrderCommand, traceparent: str = "") -> Future[Ack]:
-        """Queue a command about a product (restock, write-off, ...) or an order (cancel, ship, return); `traceparent` as in publish."""
+    def command(self, command: StockCommand | OrderCommand, traceparent: str = "", tracestate: str = "") -> Future[Ack]:
+        """Queue a command about a product (restock, write-off, ...) or an order (cancel, ship, return); the context as in publish."""
         is_stock = isinstance(command, StockCommand)
         key, value = stock_command_record(command) if isinstance(command, StockCommand) else order_command_record(command)
         topic = STOCK_COMMANDS if is_stock else ORDER_COMMANDS
@@ -88,7 +89,9 @@ class OrderProducer:
             count = self._open().partitions(topic)
             partition = product_partition(key.decode(), count) if is_stock else order_partition(int(key), count)
             pending = _Pending(1)
-            self._writer.send(topic, partition, key, value, pending.ack(topic.named(self._writer.prefix), partition), _headers([traceparent]))
+            self._writer.send(
+                topic, partition, key, value, pending.ack(topic.named(self._writer.prefix), partition), _headers([carried(traceparent, tracestate)])
+            )
         return pending.future
 
     def flush(self, timeout_s: float | None = None) -> None:
@@ -152,8 +155,8 @@ class OrderProducer:
 
 
 def _headers(parents: Iterable[str]) -> list[tuple[str, bytes]]:
-    """One header for each context that a record's lines belong to."""
-    return [(PARENT, parent.encode()) for parent in dict.fromkeys(parents) if parent]
+    """The headers of each context that a record's lines belong to."""
+    return carried_headers(parent for parent in dict.fromkeys(parents) if parent)
 
 
 class _Pending:

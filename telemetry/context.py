@@ -8,9 +8,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 PARENT: Final = "traceparent"
 """In HTTP and in Kafka's headers: who sent this. The gateway's records hold several orders, and one for each of their requests."""
+STATE: Final = "tracestate"
+"""What else the callers' tracing systems say of the trace: goes along unread, in Kafka's headers right after the traceparent that it belongs to."""
 CAUSES: Final = "holdfast-causes"
 """In Kafka's headers: which requests a record of a stage comes from, as traceparents with commas between them."""
 FORM: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+STATE_FORM: Final = re.compile(r"[\x20-\x7e]{1,512}")
+"""Longer ones need not be passed on, says W3C; what else is in a header is nobody's state."""
 MOST_LINKS: Final = 32
 """Of one span."""
 MOST_CAUSES: Final = 8
@@ -39,6 +43,22 @@ def context_of(text: str | None) -> Context | None:
     if found is None or (found[4] and text and text.startswith("00")):
         return None
     return Context(found[1], found[2], bool(int(found[3], 16) & _SAMPLED))
+
+
+def carried(parent: str, state: str | None) -> str:
+    """Return a traceparent with its tracestate, as one text: no header has a line feed."""
+    return f"{parent}\n{state}" if parent and state and STATE_FORM.fullmatch(state) else parent
+
+
+def carried_headers(texts: Iterable[str]) -> list[tuple[str, bytes]]:
+    """Return the Kafka headers of some such texts."""
+    found: list[tuple[str, bytes]] = []
+    for each in texts:
+        parent, _, state = each.partition("\n")
+        found.append((PARENT, parent.encode()))
+        if state:
+            found.append((STATE, state.encode()))
+    return found
 
 
 class Causes:

@@ -24,8 +24,7 @@ from ingest.http.messages import JSON, Headers
 from ingest.http.orders import PATH, ROUTES
 from ingest.http.rsgi import Begun
 from ingest.http.seams import Caller
-from ingest.http.trace import HEADER as TRACE_HEADER
-from ingest.http.trace import Trace, trace_of
+from ingest.http.trace import Trace, sent_trace, trace_of
 from ingest.order_ids import clock_ms
 from schemas.partitions import product_partition
 
@@ -108,7 +107,7 @@ class PlainOrders:
         if not int(length) <= self._max_body:
             return False
         proto = watcher.proto
-        self._came.append(PlainOrder(self, watcher, proto, proto(), said, get(TRACE_HEADER), scope.client))
+        self._came.append(PlainOrder(self, watcher, proto, proto(), said, sent_trace(get), scope.client))
         if not self._ticks:
             self._ticks = True
             self._gateway.loop.call_soon_threadsafe(self._gateway.log.wake)

@@ -11,7 +11,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from ingest.http.errors import Problem, ProblemType
 from ingest.http.messages import Answer, Request, Response, Streamed
-from ingest.http.trace import HEADER, Trace, trace_of
+from ingest.http.trace import Trace, sent_trace, trace_of
 
 Answerer: TypeAlias = Callable[[Request], Awaitable[Answer]]
 _BODILESS: Final = frozenset({204, 304})
@@ -129,7 +129,7 @@ class RsgiApp:
         """Answer one request; `body` is what gives its body: the protocol, or a Begun."""
         headers = scope.headers
         incoming = Body(body, headers.get("content-length"), self.max_body, self._slow)
-        trace = self._trace_of(headers.get(HEADER))
+        trace = self._trace_of(sent_trace(headers.get))
         answer = await self._answer(Request(scope.method, scope.path, scope.query_string, headers, scope.client, incoming, trace))
         if isinstance(answer, Response):
             body = b"" if scope.method == "HEAD" or answer.status in _BODILESS else answer.body

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from ingest.http.trace import Trace
-from telemetry.context import context_of
+from telemetry.context import carried, context_of
 from telemetry.traces import Span, Tracing
 
 SHOWN: Final = "/v1/"
@@ -41,10 +41,12 @@ class RequestSpans:
     def __init__(self, tracing: Tracing) -> None:
         self._tracing = tracing
 
-    def trace_of(self, header: str | None) -> Trace:
-        """Return the trace that a request's `traceparent` names, or a new one, with a span of this request."""
-        span = self._tracing.request(context_of(header))
-        trace = Traced(span.context.trace_id, str(span.context))
+    def trace_of(self, sent: str | None) -> Trace:
+        """Return the trace that a request's `traceparent` names, or a new one, with a span of this request; `sent` as `sent_trace` has it."""
+        header, _, state = (sent or "").partition("\n")
+        parent = context_of(header)
+        span = self._tracing.request(parent)
+        trace = Traced(span.context.trace_id, carried(str(span.context), state if parent else None))
         trace.span = span
         return trace
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from telemetry.context import FORM, PARENT
+from telemetry.context import FORM, PARENT, STATE, carried
 
-HEADER: Final = PARENT
 _BLOCK: Final = 1_024
 
 
@@ -30,18 +30,25 @@ _draw: Final = _Drawn().next
 
 
 class Trace(NamedTuple):
-    """`trace_id` as 32 hex digits; `parent` is the traceparent that goes on from here, with a span ID of our own."""
+    """`trace_id` as 32 hex digits; `parent` is the traceparent that goes on from here, with a span ID of our own, and its tracestate (see `carried`)."""
 
     trace_id: str
     parent: str
 
 
-def trace_of(header: str | None) -> Trace:
-    """Return the trace that a request's `traceparent` names, or a new one where it names none."""
+def sent_trace(header: Callable[[str], str | None]) -> str | None:
+    """Return a request's `traceparent`, with its `tracestate` behind it (see `carried`); None where it has none."""
+    parent = header(PARENT)
+    return None if parent is None else carried(parent, header(STATE))
+
+
+def trace_of(sent: str | None) -> Trace:
+    """Return the trace that a request's `traceparent` names, or a new one where it names none; `sent` as `sent_trace` has it."""
     drawn = _draw()
-    if header is None:
+    if sent is None:
         return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
-    sent = FORM.fullmatch(header)
-    if sent is None or (sent[4] and header.startswith("00")):
+    header, _, state = sent.partition("\n")
+    found = FORM.fullmatch(header)
+    if found is None or (found[4] and header.startswith("00")):
         return Trace(drawn[:32], f"00-{drawn[:32]}-{drawn[32:]}-00")
-    return Trace(sent[1], f"00-{sent[1]}-{drawn[32:]}-{sent[3]}")
+    return Trace(found[1], carried(f"00-{found[1]}-{drawn[32:]}-{found[3]}", state))

@@ -80,9 +80,11 @@ def test_every_one_of_many_at_once_gets_an_order_of_its_own(gateway: GatewayProc
 
 def test_a_trace_goes_on_into_the_record_and_the_access_log(gateway: GatewayProcess, pipeline: Pipeline) -> None:
     trace_id = os.urandom(16).hex()
-    order_id = gateway.post("/v1/orders", order_body(("traced", 1)), traceparent=f"00-{trace_id}-00f067aa0ba902b7-01").json()["order_id"]
-    headers = record_headers(pipeline, int(order_id), product_partition("traced", PARTITIONS))
+    sent = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01", "tracestate": "rojo=1,congo=t61"}
+    order_id = gateway.post("/v1/orders", order_body(("traced", 1)), **sent).json()["order_id"]
+    *headers, state = record_headers(pipeline, int(order_id), product_partition("traced", PARTITIONS))
     assert [(name, value.decode().split("-")[1], value[-2:]) for name, value in headers] == [("traceparent", trace_id, b"01")]
+    assert state == ("tracestate", b"rojo=1,congo=t61")
     (line,) = gateway.access_lines(trace_id)
     assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/orders", 202)
 

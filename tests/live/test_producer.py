@@ -54,11 +54,11 @@ def test_the_callers_trace_goes_along(kafka: str, prefix: str, columnar: bool) -
     traces = [f"00-{'1' * 32}-{'2' * 15}{number}-01" for number in range(2)]
     with OrderProducer(kafka, topic_prefix=prefix, columnar=columnar, linger_ms=10_000) as producer:
         sent = [producer.publish(order(1, 1), traces[0]), producer.publish(order(1, 1), traces[1]), producer.publish(order(1, 1))]
-        sent.append(producer.command(StockCommand("c1", StockCommandKind.RESTOCK, "sku-1", 1), traces[0]))
+        sent.append(producer.command(StockCommand("c1", StockCommandKind.RESTOCK, "sku-1", 1), traces[0], "rojo=1"))
     assert all(each.done() for each in sent)
     headers = headers_of(kafka, ORDERS.named(prefix), None if columnar else b"sku-1-0")
     assert headers == ([{"traceparent": traces[1].encode()}] if columnar else [*({"traceparent": each.encode()} for each in traces), {}])
-    assert headers_of(kafka, STOCK_COMMANDS.named(prefix), b"sku-1") == [{"traceparent": traces[0].encode()}]
+    assert headers_of(kafka, STOCK_COMMANDS.named(prefix), b"sku-1") == [{"traceparent": traces[0].encode(), "tracestate": b"rojo=1"}]
 
 
 def test_columns_are_sent_without_a_flush(kafka: str, prefix: str) -> None:

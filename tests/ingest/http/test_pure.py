@@ -16,8 +16,9 @@ from ingest.http.ndjson import parts_of
 from ingest.http.routes import RouteTable
 from ingest.http.seams import Caller, Scope
 from ingest.http.shedding import SLOW_S, shed
-from ingest.http.trace import trace_of
+from ingest.http.trace import sent_trace, trace_of
 from ingest.http.waiting import wait_of
+from telemetry.context import carried_headers
 
 SENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -29,6 +30,26 @@ def test_a_trace_goes_on_under_a_span_of_our_own(header: str) -> None:
     assert (version, trace_id, flags, trace.trace_id) == ("00", "4bf92f3577b34da6a3ce929d0e0e4736", "01", trace_id)
     assert len(span) == 16
     assert span != "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("header", "state", "expected"),
+    [
+        (SENT, "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+        (SENT, None, ""),
+        (SENT, "", ""),
+        (SENT, "a=1\nb", ""),
+        (SENT, "a=\u00e9", ""),
+        (SENT, "a=" + "1" * 510, "a=" + "1" * 510),
+        (SENT, "a=" + "1" * 511, ""),
+        ("nonsense", "rojo=1", ""),
+        (None, "rojo=1", ""),
+    ],
+)
+def test_a_tracestate_goes_along_with_its_trace_alone(header: str | None, state: str | None, expected: str) -> None:
+    trace = trace_of(sent_trace({"traceparent": header, "tracestate": state}.get))
+    assert trace.parent.partition("\n")[2] == expected
+    assert [name for name, _ in carried_headers([trace.parent])] == ["traceparent"] + ["tracestate"] * bool(expected)
 
 
 @pytest.mark.parametrize("header", [None, "", SENT.upper(), SENT + "-more", SENT[:-1], "ff" + SENT[2:], f"00-{'0' * 32}-00f067aa0ba902b7-01"])
