@@ -5,16 +5,17 @@ What follows from it inside (releases, charges, shipments) is taken when its lik
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from holdfast.shadow.queue import LATE, Queue
 from holdfast.shadow.rules import DROP_LINES, Rules
-from holdfast.shadow.tape import AMONG, COMMAND, LINE, MOVE, Asked, Hold, Move, Place, Tape, one_of
+from holdfast.shadow.tape import AMONG, COMMAND, LINE, MOVE, ORDERS_AGENT, Asked, Hold, Move, Place, Tape, one_of
 from schemas import codec
 from schemas.outcomes import MAX_ITEMS, OrderCommandKind, PaymentKind, PaymentResult, StockCommandKind
+from schemas.partitions import product_partition
 from schemas.topics import ORDER_COMMANDS, ORDERS, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS
 from streams.domain.payment import Answer, Request
 from streams.payments.sandbox import Sandbox, SandboxDesk
@@ -24,7 +25,6 @@ from streams.stages.orders import orders_kind
 from streams.stages.payments import payments_kind
 from streams.stages.stock import STOCK
 
-LATE: Final = 2**62
 TOO_OLD: Final = "ORDER_TOO_OLD"
 RESULT: Final = ("kind", "order_id", "attempt", "sequence", "amount", "currency", "result", "reason")
 
@@ -50,32 +50,6 @@ class Recorded:
         return Answer(PaymentResult(said[0]), said[1]) if said else self._sandbox.ask([request])[0]
 
 
-class Queue:
-    """Things by when they are to be taken, and then as they came."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[Any, int, Any]] = []
-        self._numbers = 0
-
-    def put(self, when: Any, thing: Any) -> None:
-        self._numbers += 1
-        heapq.heappush(self._heap, (when, self._numbers, thing))
-
-    def next_at(self) -> int:
-        """Return when there is something to take (ms)."""
-        if not self._heap:
-            return LATE
-        when = self._heap[0][0]
-        return int(when[0] if isinstance(when, tuple) else when)
-
-    def take(self, now: int) -> list[Any]:
-        """Return all that is to be taken by now, in order."""
-        found = []
-        while self.next_at() <= now:
-            found.append(heapq.heappop(self._heap)[2])
-        return found
-
-
 class World:
     """`emit` is given each batch's writes."""
 
@@ -91,6 +65,8 @@ class World:
         self._kinds: Mapping[str, StageKind] = {kind.name: kind for kind in kinds}
         self._queues = {(topic.name, p): Queue() for topic in (ORDERS, STOCK_DECISIONS, ORDER_COMMANDS, PAYMENT_RESULTS, PAYMENT_REQUESTS) for p in numbers}
         self._wakes = Queue()
+        self._late_lines: set[tuple[int, int]] = set()
+        """Lines that are held, of which the orders agent is to hear later."""
         self._parked: defaultdict[int, dict[int, tuple[int, bytes, bool]]] = defaultdict(dict)
         self._fill()
 
@@ -222,7 +198,22 @@ class World:
             queue.put((self._now, AMONG), whole)
         else:
             for number in numbers:
-                queue.put((at[number], AMONG), one_of(value, [number]))
+                if at[number] == self._now or value["refusal"][number] or not self._release_copy(value, number, at[number]):
+                    queue.put((at[number], AMONG), one_of(value, [number]))
+
+    def _release_copy(self, value: Mapping[str, Any], number: int, heard_at: int) -> bool:
+        """Give back what was held for the copy of a line when it was given back live, if that was before the orders agent is to hear of it; return whether."""
+        order_id, line = value["order_id"][number], value["line"][number]
+        if (order_id, line) not in self._late_lines:
+            self._late_lines.add((order_id, line))
+            return False
+        places = self._tape.inner.get((StockCommandKind.RELEASE, order_id, line), [])
+        if not places or places[-1][0] >= heard_at:
+            return False
+        move = Move(StockCommandKind.RELEASE, "", order_id, line, value["product_id"][number], value["quantity"][number], 0, ORDERS_AGENT)
+        partition = product_partition(move.product_id, self._tape.partitions)
+        self._queues[ORDERS.name, partition].put(max(places.pop(), (self._now, 0, False, 0)), move)
+        return True
 
     def _answer_at(self, order_id: int, refusal: int, now: int) -> int:
         """Return when the orders agent is to hear of a line: not before the cancellation that came first, nor so early that its time would be over too soon."""

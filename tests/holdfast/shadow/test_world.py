@@ -124,7 +124,7 @@ def rows_of(flow: Flow, changelog: Topic, partition: int) -> dict[bytes, bytes]:
     return {key: value for key, value in last.items() if value is not None and key != POSITIONS_KEY}
 
 
-@pytest.mark.parametrize("seed", [2, 5, 8, 14, 34, 39, 111, 123, 133, 162])
+@pytest.mark.parametrize("seed", [2, 5, 8, 14, 34, 39, 111, 123, 133, 162, 235, 332])
 def test_the_same_rules_end_every_order_as_it_ended(seed: int) -> None:
     flow, times = busy(seed)
     diff, _ = shadowed(flow, times, Rules(order_timeout=TIMEOUT))
@@ -136,8 +136,7 @@ def test_the_same_rules_end_every_order_as_it_ended(seed: int) -> None:
 
 @pytest.mark.long
 def test_the_same_rules_end_every_order_as_it_ended_whatever_came() -> None:
-    """All but what the log does not tell (docs/replay.md): in one shop of a hundred the copy of a line of a cancelled order comes at another time."""
-    assert len([seed for seed in range(100, 400) if shadowed(*busy(seed), Rules(order_timeout=TIMEOUT))[0].different]) <= 3
+    assert [seed for seed in range(100, 400) if shadowed(*busy(seed), Rules(order_timeout=TIMEOUT))[0].different] == []
 
 
 @pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 100))])
