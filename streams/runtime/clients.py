@@ -27,6 +27,10 @@ RECORD_BYTES: Final = 32
 """What a record counts besides its value: the cost of the smallest is not nothing."""
 ROOM_FILES: Final = 32
 """Free file descriptors to make a task's clients with: they need nearly twenty."""
+FETCH_KIB, QUEUE_KIB = 4_096, 4_096
+ASKING_FETCH_KIB, ASKING_QUEUE_KIB = 64, 256
+ASKS: Final = 3
+"""Inputs of a stage that asks and hears."""
 LOG_ERRORS: Final = 3
 """librdkafka's own log, syslog levels: its warnings about a coordinator that is still loading say nothing new."""
 
@@ -105,7 +109,7 @@ def _consumer(settings: StreamSettings, **extra: Any) -> Consumer:
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 500,
-            "fetch.message.max.bytes": 4_194_304,
+            "fetch.message.max.bytes": FETCH_KIB * 1_024,
             # Of a queue that was full the client asks again only after this; by default a second, in which nothing is decided.
             "fetch.queue.backoff.ms": 5,
             **extra,
@@ -134,7 +138,7 @@ class Reader:
     """Reads a task's inputs from given positions; `cursor` is where it stands (topic -> next offset)."""
 
     def __init__(self, settings: StreamSettings, inputs: Sequence[Topic], partition: int, position: Mapping[str, int]) -> None:
-        self._consumer = _consumer(settings, **{"auto.offset.reset": "error", "queued.max.messages.kbytes": 4_096, "enable.partition.eof": True})
+        self._consumer = _consumer(settings, **_ahead(len(inputs)), **{"auto.offset.reset": "error", "enable.partition.eof": True})
         self._partition = partition
         self.taken = 0
         """Bytes of the last read."""
@@ -208,6 +212,16 @@ class Reader:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+def _ahead(inputs: int) -> dict[str, int]:
+    """Return how much a reader of so many inputs takes ahead.
+
+    Its queue is one. A stage that hears answers to its own questions (orders) would find them behind all the new work read before, and
+    its rows grow cold meanwhile. A fetch counts in compressed bytes, the queue in plain ones.
+    """
+    fetch, queue = (FETCH_KIB, QUEUE_KIB) if inputs < ASKS else (ASKING_FETCH_KIB, ASKING_QUEUE_KIB)
+    return {"fetch.message.max.bytes": fetch * 1_024, "queued.max.messages.kbytes": queue}
 
 
 def code_of(message: Message) -> int | None:
