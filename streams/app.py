@@ -137,8 +137,8 @@ def arm_failpoints() -> None:
 
 
 # A batch makes tens of thousands of short-lived values: Python's default of a collection every 700 finds nothing, 14 times as often. Nobody is answered
-# meanwhile, so none may look at many: of the middle generation 100,000 take a few hundredths of a second, a million took 0.24.
-gc.set_threshold(10_000, 10, 500)
+# meanwhile, so none may look at many: 10,000 take 3 ms, the 20,000 of a middle one 16 (a million took 240).
+gc.set_threshold(10_000, 2, 2_000)
 log_to_stderr()
 structlog.get_logger("holdfast.runtime").info("which source runs", source=compiled.describe())
 arm_failpoints()
