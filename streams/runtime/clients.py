@@ -138,7 +138,7 @@ class Reader:
     """Reads a task's inputs from given positions; `cursor` is where it stands (topic -> next offset)."""
 
     def __init__(self, settings: StreamSettings, inputs: Sequence[Topic], partition: int, position: Mapping[str, int]) -> None:
-        self._consumer = _consumer(settings, **_ahead(len(inputs)), **{"auto.offset.reset": "error", "enable.partition.eof": True})
+        self._consumer = _consumer(settings, **read_ahead(len(inputs)), **{"auto.offset.reset": "error", "enable.partition.eof": True})
         self._partition = partition
         self.taken = 0
         """Bytes of the last read."""
@@ -214,7 +214,7 @@ class Reader:
         self._consumer.close()
 
 
-def _ahead(inputs: int) -> dict[str, int]:
+def read_ahead(inputs: int) -> dict[str, int]:
     """Return how much a reader of so many inputs takes ahead.
 
     Its queue is one. A stage that hears answers to its own questions (orders) would find them behind all the new work read before, and

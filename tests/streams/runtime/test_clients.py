@@ -12,7 +12,7 @@ from schemas.topics import ORDERS, STOCK_STATE
 from streams.config import StreamSettings
 from streams.runtime import brokers as brokers_module
 from streams.runtime.brokers import Brokers
-from streams.runtime.clients import ROOM_FILES, Reader, check_room, produce_all
+from streams.runtime.clients import ROOM_FILES, Reader, check_room, produce_all, read_ahead
 from streams.runtime.records import Place, Record, Write
 from streams.runtime.task import Task
 from streams.runtime.tasks import Tasks
@@ -33,6 +33,12 @@ def test_a_message_becomes_a_record_under_the_topic_s_own_name_and_moves_the_cur
     assert found == Record("orders", 2, 10, b"k", b"v")
     assert reader.cursor == reader.reached == {"orders": 11}
     reader.close()
+
+
+@pytest.mark.parametrize(("inputs", "less"), [(1, False), (2, False), (3, True)])
+def test_a_stage_that_asks_reads_less_ahead_than_the_others(inputs: int, less: bool) -> None:
+    ahead, others = read_ahead(inputs), read_ahead(1)
+    assert {name for name, kept in ahead.items() if kept < others[name]} == ({"fetch.message.max.bytes", "queued.max.messages.kbytes"} if less else set())
 
 
 def test_the_end_of_an_input_moves_what_is_reached_and_not_the_cursor() -> None:
