@@ -67,6 +67,8 @@ class LoadState:
     def __init__(self, connection: Connection, source: str) -> None:
         self._connection = connection
         self._source = source
+        self._unknown = False
+        """Whether no name of the latest ones had an ID before: the next are inserted unasked."""
 
     def read(self) -> Progress | None:
         """Return where the last load of this source came to."""
@@ -92,7 +94,8 @@ class LoadState:
 
         `take_ids` gives a new ID for each of the names it is called with.
         """
-        bound = self._bound(names)
+        bound = {} if self._unknown else self._bound(names)
+        self._unknown = not bound
         new = [name for name in names if name not in bound]
         return bound | self._bind_new(dict(zip(new, take_ids(new), strict=True))) if new else bound
 
@@ -104,6 +107,7 @@ class LoadState:
                 some = rows[at : at + _AT_ONCE]
                 statement = _BIND + ",".join(["(%s,%s,%s)"] * len(some))
                 alone &= _inserted(cursor, statement, [value for name, order_id in some for value in (self._source, name, order_id)])
+        self._unknown &= alone
         return ids if alone else self._bound(ids)
 
     def _bound(self, names: Collection[str]) -> dict[str, int]:

@@ -295,9 +295,12 @@ def test_a_name_is_bound_once_for_ever_also_when_the_lock_was_lost(config: Inges
         with load_state(config.mysql, "src") as two, load_state(config.mysql, "other") as other:
             assert two.bind(["b", "c"], take) == {"b": 2, "c": 3}
             assert other.bind(["a"], take) == {"a": 4}
+        # What came before was new to it, so it inserts these unasked, and is told better; the next time it asks.
+        assert one.bind(["c", "e"], take) == {"c": 3, "e": 6}
+        assert one.bind(["c", "e", "f"], take) == {"c": 3, "e": 6, "f": 7}
         monkeypatch.setattr(LoadState, "_bound", _blind_once(LoadState._bound))
         with load_state(config.mysql, "src") as late:
-            assert late.bind(["c", "d"], take) == {"c": 3, "d": 6}
+            assert late.bind(["c", "d"], take) == {"c": 3, "d": 9}
 
 
 def _blind_once(really: Callable[..., dict[str, int]]) -> Callable[..., dict[str, int]]:
