@@ -24,7 +24,7 @@ from bench import topics
 from bench.http_load import Job, Tally
 from bench.processes import cpu_seconds
 from bench.servers import Servers, holdfast
-from holdfast.stack.endpoints import MysqlAddress
+from holdfast.stack.addresses import MysqlAddress
 from holdfast.stack.ports import free_port
 from holdfast.topics import create
 from schemas.views import PRODUCT_COLUMNS, stock_key

@@ -17,7 +17,7 @@ from bench.peers.database_steps import DROP, TABLES
 from bench.peers.redis_lua import OUTCOMES, STOCK
 from bench.servers import Servers
 from bench.work import Work
-from holdfast.stack.endpoints import MysqlAddress
+from holdfast.stack.addresses import MysqlAddress
 from schemas import codec
 from schemas.outcomes import Refusal
 from schemas.partitions import product_partition

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, Message
 
 from bench.peers.common import Commits, Given, OrderLine, order_line
 from bench.peers.database_steps import BATCHED, SINGLE, Step
-from holdfast.stack.endpoints import MysqlAddress
+from holdfast.stack.addresses import MysqlAddress
 
 CONNECTIONS: Final = 8
 """Of the single form, at once, as requests come; more were no faster on two cores."""

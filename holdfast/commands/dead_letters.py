@@ -22,7 +22,8 @@ from holdfast.letters.desk import Desk, Mark, Sent, read_book
 from holdfast.letters.errors import LetterError
 from holdfast.letters.mending import Correction, assignments, read_corrections
 from holdfast.letters.plan import Plan, Wish, plan
-from holdfast.stack.endpoints import endpoints, given
+from holdfast.stack.addresses import given
+from holdfast.stack.endpoints import endpoints
 from holdfast.times import Time
 from holdfast.topics import in_use
 

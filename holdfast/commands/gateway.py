@@ -2,7 +2,8 @@
 
 import click
 
-from holdfast.stack.endpoints import endpoints, given
+from holdfast.stack.addresses import given
+from holdfast.stack.endpoints import endpoints
 from ingest.errors import IngestError
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import click
 from aiohttp import web
 
-from holdfast.stack.endpoints import endpoints, given
+from holdfast.stack.addresses import given
+from holdfast.stack.endpoints import endpoints
 from ingest.errors import IngestError
 from ingest.id_service import MAX_COUNT, app
 from ingest.order_ids import OrderIds

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from holdfast.stack.endpoints import endpoints, given
+from holdfast.stack.addresses import given
+from holdfast.stack.endpoints import endpoints
 from ingest.api_keys import ApiKey, KeyTable, key_id_in
 from ingest.errors import IngestError
 from ingest.http.seams import Scope

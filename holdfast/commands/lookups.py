@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from holdfast.stack.endpoints import endpoints, given
+from holdfast.stack.addresses import given
+from holdfast.stack.endpoints import endpoints
 from holdfast.stack.errors import StackError
 from ingest.errors import IngestError
 from ingest.lookups import LINE_FIELDS, Found, Lookups, parse_order_id, parse_product_id

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import click
 
-from holdfast.stack.endpoints import endpoints, given
+from holdfast.stack.addresses import given
+from holdfast.stack.endpoints import endpoints
 from holdfast.stack.errors import StackError
 from schemas.shards import VARIABLE
 from sinks.errors import SinkError

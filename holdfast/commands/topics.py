@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from holdfast import asyncapi, topics
-from holdfast.stack.endpoints import endpoints, given
+from holdfast.stack.addresses import given
+from holdfast.stack.endpoints import endpoints
 from schemas.topics import ALL
 
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from holdfast.stack.endpoints import endpoints, given
+from holdfast.stack.addresses import given
+from holdfast.stack.endpoints import endpoints
 from schemas.notices import EVENTS
 from schemas.outcomes import MAX_ID_LENGTH, MAX_ORDER_ID
 from sinks.errors import NotNowError, SinkError

@@ -19,7 +19,7 @@ from holdfast.demo.loading import Phase
 from holdfast.demo.store_positions import History, StorePositions
 from holdfast.lag import READERS, WAREHOUSE, LagMeter, Look
 from holdfast.log_tail import explained
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.errors import StackError
 from holdfast.topics import admin
 from ingest.backfill import Report

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pymysql
 
-from holdfast.stack.endpoints import Endpoints, MysqlAddress
+from holdfast.stack.addresses import Endpoints, MysqlAddress
 from holdfast.stack.errors import StackError
 from ingest.backfill import DEFAULT_SOURCE, Report, Wish, load
 from ingest.config import IngestConfig

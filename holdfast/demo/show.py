@@ -17,7 +17,8 @@ from holdfast.demo.following import Follower, Timing
 from holdfast.demo.loading import Phase, loader, order_ids
 from holdfast.demo.screen import Screen
 from holdfast.stack import lifecycle, pipeline
-from holdfast.stack.endpoints import Endpoints, endpoints
+from holdfast.stack.addresses import Endpoints
+from holdfast.stack.endpoints import endpoints
 from holdfast.stack.errors import StackError
 from holdfast.stack.home import Home
 from holdfast.stack.state import Plan, Task

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pymysql
 import redis
 
-from holdfast.stack.endpoints import Endpoints, MysqlAddress
+from holdfast.stack.addresses import Endpoints, MysqlAddress
 from holdfast.stack.errors import StackError
 from schemas import views
 from schemas.secure import mysql_settings

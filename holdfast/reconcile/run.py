@@ -11,7 +11,7 @@ from holdfast.audit.reading import read_log
 from holdfast.audit.store_reading import read_stores
 from holdfast.reconcile.drift import Drift, drifts
 from holdfast.reconcile.mends import Mend
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.errors import StackError
 from ingest.errors import IngestError, PublishError
 from ingest.log_writer import LogWriter

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from holdfast.stack.endpoints import MysqlAddress
+from holdfast.stack.addresses import MysqlAddress
 from holdfast.stack.errors import StackError
 from holdfast.stack.files import last_lines, write_atomically
 from holdfast.stack.home import Home

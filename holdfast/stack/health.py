@@ -5,7 +5,7 @@ import socket
 import urllib.request
 from collections.abc import Callable
 
-from holdfast.stack.endpoints import MysqlAddress
+from holdfast.stack.addresses import MysqlAddress
 from holdfast.stack.errors import NotHealthyError
 from schemas.secure import kafka_settings, mysql_settings
 

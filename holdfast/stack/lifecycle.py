@@ -10,8 +10,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from holdfast.stack import packages, pipeline
+from holdfast.stack.addresses import Endpoints, given
 from holdfast.stack.child import MARK
-from holdfast.stack.endpoints import Endpoints, given
 from holdfast.stack.errors import ProcessFailedError, StackError
 from holdfast.stack.files import last_lines, locked, read_json, write_json
 from holdfast.stack.health import CHECKS

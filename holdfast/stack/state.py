@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.files import read_json
 from holdfast.stack.home import Home
 from holdfast.stack.processes import ProcessId, is_alive

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from urllib.parse import urlsplit
 
-from holdfast.stack.endpoints import Endpoints, MysqlAddress, endpoints
+from holdfast.stack.addresses import Endpoints, MysqlAddress
+from holdfast.stack.endpoints import endpoints
 from holdfast.stack.errors import NoStackError, StackError
 from holdfast.stack.files import read_json
 from holdfast.stack.home import Home

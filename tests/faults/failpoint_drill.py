@@ -16,7 +16,7 @@ from typing import Final
 
 from holdfast import audit
 from holdfast.audit import Violation
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from tests.faults.drill import lanes, load_host
 from tests.faults.drill.client import ForkServer
 from tests.faults.drill.lanes import Lane, LoadLane, Tally

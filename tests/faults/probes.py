@@ -12,7 +12,7 @@ import pymysql
 import redis
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
-from holdfast.stack.endpoints import Endpoints, MysqlAddress
+from holdfast.stack.addresses import Endpoints, MysqlAddress
 from schemas import codec
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_OUTCOMES, ORDERS

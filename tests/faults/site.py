@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.stack import lifecycle, pipeline
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.home import HOME_VARIABLE, Home
 from holdfast.stack.processes import is_alive, myself
 from holdfast.stack.state import ProcessState, running_state

@@ -14,7 +14,7 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 
 from holdfast import audit
 from holdfast.stack import lifecycle
-from holdfast.stack.endpoints import given
+from holdfast.stack.addresses import given
 from holdfast.stack.errors import StackError
 from holdfast.stack.home import Home
 from holdfast.stack.processes import myself

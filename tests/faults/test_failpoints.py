@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from tests.faults import failpoint_drill
 from tests.faults.drill import lanes
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from holdfast import audit
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.home import Home
 from schemas import codec
 from schemas.topics import DEAD_LETTERS, ORDER_OUTCOMES, ORDERS, STOCK_LEVELS

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from holdfast import audit
 from holdfast.stack import lifecycle
-from holdfast.stack.endpoints import given
+from holdfast.stack.addresses import given
 from holdfast.stack.home import Home
 from holdfast.stack.processes import myself
 from schemas.topics import ORDER_OUTCOMES, STOCK_LEVELS

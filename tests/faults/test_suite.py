@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.stack.endpoints import given as given_endpoints
+from holdfast.stack.addresses import given as given_endpoints
 from ingest.requests import Order, OrderCommand, StockCommand, check_order, check_order_command, check_stock_command
 from schemas.outcomes import StockCommandKind
 from tests.faults import report, schedule

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.stack import lifecycle
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.home import Home
 
 

@@ -20,7 +20,7 @@ from holdfast import topics
 from holdfast.demo import following
 from holdfast.demo.following import Follower, StuckError
 from holdfast.demo.loading import digest_of, source_of
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.home import Home
 from ingest.backfill import Wish, dry_run
 from sinks.migrate import migrate

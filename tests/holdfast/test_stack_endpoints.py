@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
-from holdfast.stack.endpoints import Endpoints, MysqlAddress, endpoints, given
+from holdfast.stack.addresses import Endpoints, MysqlAddress, given
+from holdfast.stack.endpoints import endpoints
 from holdfast.stack.errors import NoStackError, StackError
 from holdfast.stack.home import Home
 from holdfast.stack.mariadb import accounts_sql

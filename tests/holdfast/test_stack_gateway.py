@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from holdfast.stack import lifecycle, pipeline
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.errors import NotHealthyError, StackError
 from holdfast.stack.health import check_gateway
 from holdfast.stack.home import Home

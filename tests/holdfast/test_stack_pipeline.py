@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.stack import lifecycle, processes
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.errors import NotHealthyError, ProcessFailedError, StackError
 from holdfast.stack.home import Home
 from holdfast.stack.state import StackState, Task, running_state

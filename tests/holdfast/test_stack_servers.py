@@ -17,7 +17,8 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from holdfast.stack import lifecycle, processes
-from holdfast.stack.endpoints import VARIABLES, Endpoints, MysqlAddress, endpoints
+from holdfast.stack.addresses import VARIABLES, Endpoints, MysqlAddress
+from holdfast.stack.endpoints import endpoints
 from holdfast.stack.errors import NoStackError
 from holdfast.stack.home import Home
 from holdfast.stack.state import Plan, running_state

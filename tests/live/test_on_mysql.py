@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.stack.endpoints import Endpoints
+from holdfast.stack.addresses import Endpoints
 from holdfast.stack.errors import MissingProgramError
 from tests.support.servers import DATABASE_VARIABLE, OwnServer, own_mysql
 from tests.support.stack import connect

@@ -16,7 +16,7 @@ import trustme
 from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from holdfast.stack.endpoints import MysqlAddress
+from holdfast.stack.addresses import MysqlAddress
 from holdfast.stack.errors import MissingProgramError, NotHealthyError
 from holdfast.stack.health import check_kafka, check_mysql, check_redis
 from holdfast.stack.kafka import Kafka

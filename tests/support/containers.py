@@ -13,7 +13,7 @@ from typing import Any
 
 import pymysql
 
-from holdfast.stack.endpoints import Endpoints, MysqlAddress
+from holdfast.stack.addresses import Endpoints, MysqlAddress
 from holdfast.stack.errors import NotHealthyError
 from holdfast.stack.health import CHECKS
 from holdfast.stack.kafka import SETTINGS, new_cluster_id, replication

@@ -12,7 +12,7 @@ from typing import Any
 import pymysql
 import redis
 
-from holdfast.stack.endpoints import MysqlAddress
+from holdfast.stack.addresses import MysqlAddress
 from schemas import views
 
 Versions = dict[str, int]

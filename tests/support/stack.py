@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from holdfast.stack import lifecycle, processes
-from holdfast.stack.endpoints import VARIABLES, Endpoints, MysqlAddress, given
+from holdfast.stack.addresses import VARIABLES, Endpoints, MysqlAddress, given
 from holdfast.stack.files import locked, read_json, write_json
 from holdfast.stack.home import Home
 from tests.support import containers

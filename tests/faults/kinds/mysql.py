@@ -14,7 +14,7 @@ from typing import Any
 
 import pymysql
 
-from holdfast.stack.endpoints import MysqlAddress
+from holdfast.stack.addresses import MysqlAddress
 from schemas import views
 from tests.faults.fault import CannotStrikeError, Fault, Heal
 from tests.faults.kinds.disk import fill
