@@ -15,6 +15,7 @@ from generations import History, Watch
 from schemas.secure import kafka_settings
 from sinks.config import Settings
 from sinks.errors import NotNowError, SinkError
+from sinks.past import is_past
 from sinks.rows import INPUTS, Partition, Record
 from telemetry import figures, traces
 from telemetry.context import Causes
@@ -203,7 +204,8 @@ class Source:
             bounds = self._consumer.get_watermark_offsets(TopicPartition(*partition), BROKER_TIMEOUT_S)
         except KafkaException as error:
             # Seen after a broker had been frozen: the client's own picture of the topic stays empty, for ever.
-            self._lost_sight = error.args[0].code() == KafkaError._UNKNOWN_PARTITION
+            code = error.args[0].code()
+            self._lost_sight = code == KafkaError._UNKNOWN_PARTITION or self._is_past(code, partition[0])
             raise NotNowError(f"Kafka does not say where {partition[0]}[{partition[1]}] ends: {error.args[0].str()}") from error
         if bounds is None:
             raise NotNowError(f"Kafka does not say where {partition[0]}[{partition[1]}] ends")
@@ -223,8 +225,14 @@ class Source:
         elif error.code() == KafkaError._PARTITION_EOF:
             polled.ends[topic, number] = offset
             self._reached()
+        elif self._is_past(error.code(), topic):
+            log.info("a topic of an earlier generation is gone: reading on without it", topic=topic)
+            self._lost_sight = True
         else:
             self._failed(error)
+
+    def _is_past(self, code: int, topic: str) -> bool:
+        return is_past(code, topic, [each.named(self._history.prefix) for each in INPUTS])
 
     def _failed(self, error: KafkaError) -> None:
         if error.fatal() or error.code() in FINAL:

@@ -16,6 +16,7 @@ from schemas import codec
 from schemas.secure import kafka_settings
 from schemas.topics import ORDER_OUTCOMES
 from sinks.errors import NotNowError, SinkError
+from sinks.past import is_past
 from sinks.rows import OUTCOME
 from sinks.webhooks.config import WebhookSettings
 from sinks.webhooks.notices import Endpoint, Notice, notice_of, wants
@@ -43,6 +44,8 @@ class Intake:
         self._looked_at = float("-inf")
         self._topics: tuple[str, ...] = ()
         """Outcomes of every generation that is still there, the one in use last."""
+        self._is_stale = False
+        """One of the topics is gone: those that are there are subscribed to anew."""
         self._counts: dict[str, int] = {}
         self.partitions: frozenset[int] = frozenset()
 
@@ -65,7 +68,7 @@ class Intake:
         self._looked_at = time.monotonic()
         try:
             wanted = [ORDER_OUTCOMES.named(prefix) for prefix in self._watch.look().prefixes]
-            if wanted[-1:] == list(self._topics[-1:]):
+            if wanted[-1:] == list(self._topics[-1:]) and not self._is_stale:
                 return
             known = consumer.list_topics(timeout=ASK_S).topics
         except KafkaException as error:
@@ -73,6 +76,7 @@ class Intake:
             return
         self._counts = {name: len(known[name].partitions) for name in wanted if name in known}
         self._topics = tuple(name for name in wanted if name in known or name == wanted[-1])
+        self._is_stale = False
         consumer.subscribe(list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
     def _read(self, consumer: Consumer) -> list[Message]:
@@ -81,7 +85,9 @@ class Intake:
             error = message.error()
             if error is not None and (error.fatal() or error.code() in FINAL):
                 raise SinkError(f"Kafka at {self._settings.kafka}, {', '.join(self._topics)}: {error.str()}")
-            if error is not None:
+            if error is not None and is_past(error.code(), message.topic() or "", self._topics[-1:]):
+                self._is_stale = True
+            elif error is not None:
                 log.warning("Kafka is not well; the client goes on trying", error=error.str())
         return [message for message in messages if message.error() is None]
 
