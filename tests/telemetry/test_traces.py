@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from ingest.http.spans import RequestSpans
+from ingest.http.trace import sent_trace
 from schemas.outcomes import PaymentKind
 from streams.domain.payment import Pending, Request
 from streams.payments.sandbox import SLOW_TOKEN, Sandbox
 from telemetry import TelemetryError, traces
-from telemetry.context import Causes, Context
+from telemetry.context import Causes, Context, context_of
 from tests.support.collector import Collector, collecting
 
 HERE = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
@@ -97,6 +99,19 @@ def test_an_answer_that_comes_later_comes_from_the_batch_that_asked(collector: C
         assert [heard.request for heard in desk.collect(1)] == [request, request]
     assert set(later.links) == {span.context, cause}
     assert list(later.roots) == [cause]
+
+
+@pytest.mark.parametrize(("sent", "state"), [(f"00-{'1' * 32}-{'2' * 16}-01", "rojo=1"), ("nonsense", "")])
+def test_a_request_hands_on_its_callers_tracestate_with_its_own_span(collector: Collector, sent: str, state: str) -> None:
+    assert collector.url
+    tracing = traces.start("test")
+    assert tracing is not None
+    trace = RequestSpans(tracing).trace_of(sent_trace({"traceparent": sent, "tracestate": "rojo=1"}.get))
+    parent, _, carried = trace.parent.partition("\n")
+    found = context_of(parent)
+    assert found is not None
+    assert (found.trace_id, carried) == (trace.trace_id, state)
+    assert (found.trace_id == "1" * 32, found.span_id != "2" * 16) == (bool(state), True)
 
 
 def test_a_collector_that_is_away_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
