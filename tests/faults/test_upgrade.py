@@ -20,21 +20,26 @@ from holdfast.stack.ports import free_port
 from tests.support import versions
 from tests.support.gateway import bearer, new_key, order_body
 from tests.support.pipeline import Child, Load, Pipeline, running, until
+from tests.support.sse import Receiver, receiving
 
 pytestmark = [pytest.mark.faults, pytest.mark.live, pytest.mark.long]
 CONTRACTS = "schemas/avro/ids.json"
 GATEWAYS = (free_port(), free_port())
 TRIES_FOR_S = 60.0
+SETTINGS = {"HOLDFAST_ORDER_TIMEOUT": "6", "HOLDFAST_WEBHOOKS_ALLOW_PRIVATE": "true"}
 BETWEEN_S = 3.0
 """Work goes on between two steps: versions meet under load."""
 
 
 COMMANDS = {
     **{f"sink-{store}": ("sink", store) for store in ("mysql", "redis")},
+    "webhooks": ("webhooks", "run"),
     **{f"worker-{number}": ("worker",) for number in (1, 2)},
     **{f"gateway-{port}": ("gateway", "--port", str(port)) for port in GATEWAYS},
 }
 """In the order in which they are replaced: who reads before who writes."""
+UP = {"sink": "reading", "webhooks": "telling", "worker": "task opened"}
+"""What each says once it is at work."""
 
 
 @dataclass
@@ -111,8 +116,7 @@ class Shop:
                 return httpx.get(f"http://127.0.0.1:{name.partition('-')[2]}/readyz", timeout=5, trust_env=False).status_code == httpx.codes.OK
             except httpx.TransportError:
                 return False
-        said = self.processes[name].log.read_text(errors="replace")
-        return ("task opened" if name.startswith("worker") else "reading") in said
+        return self.processes[name].said(UP[name.partition("-")[0]])
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join(filter(None, (str(self.tree), os.environ.get("PYTHONPATH"))))
@@ -120,17 +124,24 @@ class Shop:
 
 
 @pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture
 def shop(kafka: str, topic_prefix: str, fresh_database: str, fresh_redis: str, tmp_path: Path) -> Iterator[Shop]:
     commit = versions.before_the_last_change_of(CONTRACTS)
     if commit is None:
         pytest.skip("the history of this checkout does not reach back to another version")
-    with running(Pipeline(kafka, f"{topic_prefix}.", tmp_path, fresh_database, fresh_redis, {"HOLDFAST_ORDER_TIMEOUT": "6"})) as pipeline:
+    with running(Pipeline(kafka, f"{topic_prefix}.", tmp_path, fresh_database, fresh_redis, SETTINGS)) as pipeline:
         found = Shop(pipeline, versions.tree_of(commit, tmp_path))
         found.run("migrate")
         yield found
 
 
-def test_a_shop_goes_to_the_next_version_under_load(shop: Shop) -> None:
+def test_a_shop_goes_to_the_next_version_under_load(shop: Shop, receiver: Receiver) -> None:
+    shop.run("webhooks", "add", f"{receiver.url}/all")
     for name in COMMANDS:
         shop.start(name)
     load, shopper = Load(shop.pipeline.kafka, shop.pipeline.prefix, seed=8), Shopper(new_key(shop.pipeline.mysql or "", "place", user="u1"))
@@ -150,6 +161,7 @@ def test_a_shop_goes_to_the_next_version_under_load(shop: Shop) -> None:
     assert len(set(shopper.placed)) == len(shopper.placed) > 50
     assert all(child.alive() for child in shop.processes.values()), shop.pipeline.last_words()
     _all_is_well(shop.pipeline, load, shopper)
+    _everything_is_told(receiver, shopper)
 
 
 def _all_is_well(pipeline: Pipeline, load: Load, shopper: Shopper) -> None:
@@ -161,3 +173,10 @@ def _all_is_well(pipeline: Pipeline, load: Load, shopper: Shopper) -> None:
     assert load.sent > 500
     client = httpx.Client(base_url=f"http://127.0.0.1:{GATEWAYS[0]}", headers=bearer(new_key(pipeline.mysql or "")), trust_env=False, timeout=20)
     assert {client.get(f"/v1/orders/{order}").json()["status"] for order in shopper.placed} <= {"confirmed", "expired"}
+
+
+def _everything_is_told(receiver: Receiver, shopper: Shopper) -> None:
+    """What became of each order was told, and nothing of it by two different notices."""
+    until(lambda: {int(order) for order in shopper.placed} <= {int(each.state[0]) for each in receiver.of("/all")}, 120, "all orders are told")
+    notices = {(each.state, each.notice_id) for each in receiver.of("/all")}
+    assert len(notices) == len({state for state, _ in notices})
