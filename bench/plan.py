@@ -19,7 +19,7 @@ OTHERS: Final = ("recovery", *WHOLE_PATH, *LATENCY, GATEWAY)
 """Ours alone. The whole path comes before the latency at half of its rate."""
 SECONDS_OF: Final = {
     **{"recovery": 35, "whole_path.real_file": 120, "whole_path.single_lines": 110},
-    **{"latency.100_per_s": 75, "latency.half_ceiling": 75, "latency.curve": 160, "gateway": 60},
+    **{"latency.100_per_s": 100, "latency.half_ceiling": 100, "latency.curve": 185, "gateway": 60},
 }
 """What the others were seen to take."""
 AROUND_S: Final = 12
