@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.stack.addresses import Endpoints
 from holdfast.stack.errors import MissingProgramError
-from tests.support.servers import DATABASE_VARIABLE, OwnServer, own_mysql
+from tests.support.servers import DATABASE_VARIABLE, OwnServer, own_mysql, own_redis
 from tests.support.stack import connect
 
 pytestmark = pytest.mark.live
@@ -36,6 +36,13 @@ def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
         pytest.skip(f"no MySQL here: {error}")
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    """A Redis of the module's own: the inner runs know nothing of what the other workers have taken of the shared one, and would empty it under them."""
+    with own_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
 def test_it_is_mysql(mysql: OwnServer) -> None:
     with connect(mysql.url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT VERSION()")
@@ -45,8 +52,8 @@ def test_it_is_mysql(mysql: OwnServer) -> None:
 
 
 @pytest.mark.parametrize("module", [*STORES, *(pytest.param(each, marks=pytest.mark.long) for each in (*PROCESSES, *OTHERS))])
-def test_the_same_tests_pass_on_mysql(mysql: OwnServer, endpoints: Endpoints, tmp_path: Path, module: str) -> None:
-    own = endpoints.variables() | {"HOLDFAST_MYSQL": mysql.url, DATABASE_VARIABLE: "mysql"}
+def test_the_same_tests_pass_on_mysql(mysql: OwnServer, cache: OwnServer, endpoints: Endpoints, tmp_path: Path, module: str) -> None:
+    own = endpoints.variables() | {"HOLDFAST_MYSQL": mysql.url, "HOLDFAST_REDIS": cache.url, DATABASE_VARIABLE: "mysql"}
     command = [
         sys.executable,
         "-m",
