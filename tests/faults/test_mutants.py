@@ -56,6 +56,7 @@ def armed(folder: Path) -> bool:
 def zombie(pipeline: Pipeline, _load: Load) -> None:
     """The worker sleeps until another one owns its partitions, and wakes up; several times, for it may wake with nothing in hand."""
     for _ in range(ZOMBIES):
+        keep_up(pipeline)
         first = workers(pipeline)[0]
         time.sleep(2)
         first.signal(signal.SIGSTOP)
@@ -119,17 +120,20 @@ class Build:
     disturb: Disturb = quiet
     failpoints: str = ""
     stores: bool = False
+    one_is_enough: bool = False
+    """Whether one of the kinds is enough: which it is depends on what the lost batch held."""
 
 
 KILLS = "stock.decided=kill@10 orders.decided=kill@10"
 """Between the beginning of a transaction and its commit."""
 SINK_KILL = " ".join(f"sink-mysql.half-written=kill@{n}" for n in (8, 9, 10, 11))
 """One after the other: in a batch of few rows all of them may be written again by a later one."""
+LOST = frozenset({"line_unanswered", "command_unanswered", "order_command_unanswered", "payment_unanswered"})
 SOUND = Build("", "", "", frozenset(), everything_but_zombies, f"{KILLS} {SINK_KILL}", stores=True)
 BUILDS = [
     Build("fencing_off", "streams.runtime.clients", "I5", frozenset({"line_answered_twice"}), zombie),
     Build("position_check_off", "streams.runtime.batch", "I5", frozenset({"line_unanswered"}), join_and_leave),
-    Build("ack_before_commit", "streams.runtime.task", "I5", frozenset({"line_unanswered"}), failpoints=KILLS),
+    Build("ack_before_commit", "streams.runtime.task", "I5", LOST, failpoints=KILLS, one_is_enough=True),
     Build("release_missing", "streams.domain.order_lines", "I3", frozenset({"hold_not_released", "reserved_differs"})),
     Build("refund_missing", "streams.domain.order_table", "I7", frozenset({"money_kept"}), change_their_minds),
     Build("dead_letters_dropped", "streams.stages.outbox", "I5", frozenset({"undecodable_not_dead"}), spoil),
@@ -248,7 +252,8 @@ def test_what_is_broken_is_found_and_named_by_its_promise(build: Build, trials: 
         assert trial.report.ok, f"{trial.report.text()}\n{trial.said}"
         return
     assert f"mutant {build.mutant}: {build.broken} is broken" in trial.said
-    assert build.finds <= set(trial.report.kinds()), f"{trial.report.text()}\n{trial.said}"
+    found = build.finds & set(trial.report.kinds())
+    assert found == build.finds or (build.one_is_enough and found), f"{trial.report.text()}\n{trial.said}"
     assert {KINDS[kind] for kind in build.finds} == {build.promise}
 
 
