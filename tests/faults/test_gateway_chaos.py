@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -15,7 +16,7 @@ import pytest
 from holdfast import audit
 from tests.faults.customers import Chapters, Customer, Purchase, Seen
 from tests.faults.journal import Journal, order_sent
-from tests.support.gateway import GatewayProcess, ready, running_gateway, start_gateway
+from tests.support.gateway import GatewayProcess, patient, ready, running_gateway, start_gateway
 from tests.support.pipeline import PARTITIONS, Load, Pipeline, running, until
 from tests.support.read_topics import lines_of
 from tests.support.servers import OwnServer, own_redis
@@ -145,14 +146,8 @@ def asked_again(shop: Shop, purchases: list[Purchase], keys: Keys) -> None:
 
 def patiently(client: httpx.Client, purchase: Purchase) -> httpx.Response:
     """Ask until the lease of whoever died with the key is over."""
-    answers: list[httpx.Response] = []
-
-    def told() -> bool:
-        answers.append(client.post("/v1/orders", json=purchase.body, headers={"idempotency-key": purchase.key}))
-        return answers[-1].status_code != 409
-
-    until(told, 60, f"{purchase.user} {purchase.key} is in flight no more")
-    return answers[-1]
+    send = partial(client.post, "/v1/orders", json=purchase.body, headers={"idempotency-key": purchase.key})
+    return patient(send, f"{purchase.user} {purchase.key}")
 
 
 def write_journal(path: Path, purchases: list[Purchase], keys: Keys, load: Load) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from sinks.migrate import migrate
-from tests.support.gateway import GatewayProcess, order_body, running_gateway
+from tests.support.gateway import GatewayProcess, order_body, patient, running_gateway
 from tests.support.pipeline import PARTITIONS, Pipeline, running, until
 from tests.support.read_topics import lines_of
 from tests.support.stack import connect, unique_name
@@ -41,18 +41,6 @@ def other(pipeline: Pipeline, gateway: GatewayProcess) -> Iterator[GatewayProces
 
 def place(gateway: GatewayProcess, key: str, user: str, **changed: Any) -> httpx.Response:
     return gateway.post("/v1/orders", {**order_body(("ip", 1), user=user), **changed}, Idempotency_Key=key)
-
-
-def patient(send: Callable[[], httpx.Response]) -> httpx.Response:
-    """Repeat a request while its key is in flight: a gateway marks a key as acknowledged a moment after its answer, and until then the others say 409."""
-    answers: list[httpx.Response] = []
-
-    def done() -> bool:
-        answers.append(send())
-        return answers[-1].status_code != 409
-
-    until(done, 60, "the key is in flight no more")
-    return answers[-1]
 
 
 def order_id_of(gateway: GatewayProcess, key: str, user: str) -> str:

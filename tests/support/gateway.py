@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +102,18 @@ def ready(gateway: GatewayProcess) -> bool:
         return gateway.get("/readyz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def patient(send: Callable[[], httpx.Response], what: str = "the key") -> httpx.Response:
+    """Repeat a request while its key is in flight: until a gateway has marked it as acknowledged, or the lease of one that died is over, the others say 409."""
+    answers: list[httpx.Response] = []
+
+    def told() -> bool:
+        answers.append(send())
+        return answers[-1].status_code != 409
+
+    until(told, 60, f"{what} is in flight no more")
+    return answers[-1]
 
 
 def order_body(*lines: tuple[str, int], user: str = "u1", token: str = "tok_ok", price: int = 1275) -> dict[str, Any]:
