@@ -2,14 +2,14 @@
 
 from setuptools import Extension, setup
 
-MODULES = ("schemas._avro", "streams.stages._stock")
+MODULES = ("schemas._avro", "streams.stages._stock", "streams.stages._orders")
 
 setup(
     ext_modules=[
         Extension(
             module,
             [module.replace(".", "/") + ".pyx"],
-            depends=["schemas/_wire.pxd"],
+            depends=["schemas/_wire.pxd", "streams/stages/_lines.pxi"],
             extra_compile_args=["-O2"],
             optional=True,
         )

@@ -14,7 +14,7 @@ from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_
 from streams.domain import order as saga
 from streams.domain.order import AskPayment, Deadline, Event, GiveUp, LineAnswer, MoveStock, Order, OrderCommand, PaymentAnswer, Publish, RefuseCommand
 from streams.runtime.records import DecidesAlone, Place, Record, StageKind, Write
-from streams.stages import foreign
+from streams.stages import foreign, plain_way
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
 from streams.stages.retention import Retention
 from streams.stages.rows import Rows, second_field
@@ -47,6 +47,7 @@ class OrdersStage(DecidesAlone):
         """Order ID -> deadline, of the undecided."""
         self.deadlines: list[tuple[int, int]] = []
         """A heap of (deadline, order ID); those that `open` does not know any more count for nothing."""
+        self.way = plain_way.for_orders(self)
 
     def restore(self, rows: dict[bytes, bytes]) -> None:
         """Take the rows; only orders that are still undecided are looked at now, for their deadlines."""
@@ -96,7 +97,8 @@ class OrdersStage(DecidesAlone):
     def decide(self, records: Sequence[Record], now: int) -> list[Write]:
         batch = _OrdersBatch(self, now)
         for record in records:
-            batch.take(record)
+            if not self.way.take(record):
+                batch.take(record)
         return batch.writes()
 
 
@@ -131,6 +133,7 @@ class _OrdersBatch:
             saga.PublishImport: self._say_import,
             RefuseCommand: self._refuse,
         }
+        stage.way.begin(self, now)
 
     def take(self, record: Record) -> None:
         decoded = decode_or_give_up(record, _TOPICS[record.topic], self.dead)
@@ -204,8 +207,8 @@ class _OrdersBatch:
 
     def event(self, record: Record, index: int, order_id: int, event: Event) -> None:
         """Decide one event and carry out its effects, in order."""
-        rows = self.stage.rows
-        before = rows.find(order_id)
+        self.stage.way.leave(order_id)
+        before = self.stage.rows.find(order_id)
         order, effects = saga.decide(before, event, self.now, self.stage.timeout, self.stage.retention.ms)
         self._keep(order_id, before, order)
         for effect in effects:
@@ -258,8 +261,7 @@ class _OrdersBatch:
 
     def _refuse(self, order_id: int, refuse: RefuseCommand) -> None:
         self.stage.tally.refused[refuse.refusal.name] += 1
-        value = codec.encode("OrderCommandRefused", saga.refused(refuse.command, refuse.refusal, self.now))
-        self._outcome(order_id, value)
+        self._outcome(order_id, codec.encode("OrderCommandRefused", saga.refused(refuse.command, refuse.refusal, self.now)))
 
     def _publish(self, order_id: int, change: OutcomeChange) -> None:
         outcome = saga.publish(self.stage.rows[order_id], change, self.now)
@@ -280,10 +282,10 @@ class _OrdersBatch:
             *self.requests.writes({"requested_at": self.now}),
             *self.outcomes,
             *self.dead.writes(self.now),
-            *map(self._changed, sorted(self.touched)),
+            *self.stage.way.changed(self.touched),
         ]
 
-    def _changed(self, order_id: int) -> Write:
+    def changed(self, order_id: int) -> Write:
         return Write(ORDER_STATE, self.place.partition, b"%d" % order_id, self.stage.rows.written(order_id, _row_bytes))
 
 

@@ -21,19 +21,20 @@ class Rows(dict[K, V], Generic[K, V]):
         self._key_bytes = key_bytes
         self._key_of = key_of
         self._decode = decode
-        self._cold: dict[bytes, bytes] = {}
+        self.cold: dict[bytes, bytes] = {}
+        """Rows that are bytes; whoever decides on bytes alone changes them here."""
         self._unchecked: list[bytes] = []
         self._written: dict[K, bytes] = {}
 
     def recover(self, rows: dict[bytes, bytes]) -> None:
         """Take a changelog's rows (key bytes -> last value) as they are."""
-        self._cold = rows
+        self.cold = rows
         self._unchecked = list(rows)
 
     def check_some(self, most: int = 500) -> None:
         """Decode so many rows that nobody has touched yet, to be called when there is nothing else to do. Raises BrokenRowError."""
         for key in self._unchecked[-most:]:
-            value = self._cold.get(key)
+            value = self.cold.get(key)
             if value is not None:
                 self._made_of(key, value)
         del self._unchecked[-most:]
@@ -41,8 +42,8 @@ class Rows(dict[K, V], Generic[K, V]):
     def find(self, key: K) -> V | None:
         """Return the row, decoding it if this is the first touch since recovery; None where there is none. Raises BrokenRowError."""
         row = self.get(key)
-        if row is None and self._cold:
-            value = self._cold.pop(self._key_bytes(key), None)
+        if row is None and self.cold:
+            value = self.cold.pop(self._key_bytes(key), None)
             if value is not None:
                 row = self[key] = self._made_of(self._key_bytes(key), value)
         return row
@@ -67,16 +68,16 @@ class Rows(dict[K, V], Generic[K, V]):
         if len(self) > keep + keep // 4:
             for key in list(islice(self, len(self) - keep)):
                 row, value = self.pop(key), self._written.pop(key, None)
-                self._cold[self._key_bytes(key)] = encode(row) if value is None else value
+                self.cold[self._key_bytes(key)] = encode(row) if value is None else value
 
     def keys_all(self) -> Iterator[K]:
         """Yield every key, touched or not."""
         yield from self
-        yield from map(self._key_of, self._cold)
+        yield from map(self._key_of, self.cold)
 
     def count_all(self) -> int:
         """Return how many rows there are, touched or not."""
-        return len(self) + len(self._cold)
+        return len(self) + len(self.cold)
 
 
 def second_field(value: bytes) -> int:

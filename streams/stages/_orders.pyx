@@ -1,0 +1,728 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The plain way of an order through the orders stage in C, from wire bytes to wire bytes: its lines are held, its money is asked for and paid, it is confirmed.
+
+A row that only this way has touched is kept as the bytes that the changelog has of it: read, changed and written again once per batch, with no Python object per
+line. A record is taken only if all of it is as a stage writes it; any other is left whole to the plain path, `streams/stages/orders.py`. Of a record that is taken,
+every item that is not of the plain way (a refusal, a duplicate, a contradiction, an order that is a Python object already) is given to the plain path by itself, in its
+turn. What is done here is what first_held, held, ask_charge and paid of streams/domain do; tests hold the two against each other.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Contains, PyDict_GetItem
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM
+from libc.stdint cimport uint16_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+import json
+from heapq import heappush
+
+from schemas import codec
+from schemas.order_times import BELOW_TIME_BITS, EPOCH_MS
+from schemas.outcomes import LineStatus, OrderStatus, PaymentKind, PaymentResult, Refusal
+from schemas.topics import ORDER_OUTCOMES, ORDER_STATE, PAYMENT_RESULTS, STOCK_DECISIONS
+from streams.domain.order_events import LineAnswer, PaymentAnswer, is_payment_answer
+from streams.domain.payment import MAX_ATTEMPT
+from streams.runtime.records import Write
+
+from schemas._wire cimport Out, digits, hashed, put_bytes, put_long, release, reserve
+
+include "_lines.pxi"
+
+VERSION = 1
+
+cdef enum:
+    CODES = 4  # kinds of payments and their results are below
+cdef enum:
+    MOST_LINES = 1_000
+cdef int64_t _LEAST_INT = -(2**31), _LARGEST_INT = 2**31 - 1
+cdef int _RESERVING = OrderStatus.RESERVING, _PAYING = OrderStatus.PAYING, _CONFIRMED = OrderStatus.CONFIRMED
+cdef int _CHARGE = PaymentKind.CHARGE, _PAID = PaymentResult.PAID, _HELD = LineStatus.HELD, _MAX_ATTEMPT = MAX_ATTEMPT
+cdef int64_t _EPOCH_MS = EPOCH_MS
+cdef int _BELOW_TIME_BITS = BELOW_TIME_BITS
+cdef uint8_t _of_valid_line[256]
+cdef bint _payment_answers[CODES][CODES]
+cdef object _new = tuple.__new__
+cdef object _ASKED = PaymentKind.CHARGE
+cdef tuple _DECISION = (OrderStatus.CONFIRMED.name, "")
+cdef bytes _ROW_HEAD = codec.head("OrderRow"), _OUTCOME_HEAD = codec.head("OrderOutcome")
+cdef bytes _ANSWERS_HEAD = codec.head("StockDecisions"), _RESULTS_HEAD = codec.head("PaymentResults")
+cdef int _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE
+
+
+def _note_codes():
+    global _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE
+    assert MAX_LINES == MOST_LINES and _HELD == 0
+    for refusal in Refusal:
+        _of_valid_line[<int>refusal] = not refusal.is_invalid_line
+    for kind in range(CODES):
+        for result in range(CODES):
+            _payment_answers[<int>kind][<int>result] = is_payment_answer(kind, result)
+    outcome = _types(json.loads(codec.schema_text("OrderOutcome")))
+    _DECIDED_CODE = outcome["change"]["symbols"].index("DECIDED")
+    _CONFIRMED_CODE = outcome["status"]["symbols"].index("CONFIRMED")
+    _HELD_CODE = _types(outcome["lines"]["items"])["status"]["symbols"].index("HELD")
+
+
+def _types(record):
+    return {field["name"]: field["type"] for field in record["fields"]}
+
+
+_note_codes()
+
+
+cdef struct Text:  # as it stands on the wire, its length before it
+    const uint8_t *at
+    uint32_t size
+
+cdef struct Item:
+    Text product
+    int number
+    int64_t quantity
+    int64_t unit_price
+
+cdef struct Result:
+    int64_t order_id
+    int64_t attempt
+    int64_t sequence
+    int64_t amount
+    Text currency
+    Text reason
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(1024)
+cdef class Open:
+    """An order under way. What its texts point to is kept by PlainWay until the batch is written."""
+
+    cdef object number
+    cdef bytes key
+    cdef int64_t order_id, placed_at, decided_at, deadline, amount, charged, attempt
+    cdef int status, line_count, count, room
+    cdef Text user, currency, token
+    cdef Item *items
+    cdef Item first
+
+    def __dealloc__(self):
+        if self.items != &self.first:
+            free(self.items)
+
+
+cdef class PlainWay:
+    """Of one task: it reads and writes the stage's rows, deadlines and figures, and what the batch says."""
+
+    cdef int partition, partitions
+    cdef int64_t now, deadline, retention
+    cdef object stage, batch, rows, cold, open, deadlines, note
+    cdef list asked, outcomes, kept
+    cdef bytes fresh
+    cdef dict under_way
+    cdef Line *lines
+    cdef Result *results
+    cdef uint16_t[MOST_LINES + 1] places
+    cdef int confirmed
+    cdef Out scratch
+
+    def __cinit__(self, *_):
+        self.lines = <Line *>malloc(_MAX_ITEMS * sizeof(Line))
+        self.results = <Result *>malloc(_MAX_ITEMS * sizeof(Result))
+        if self.lines == NULL or self.results == NULL:
+            raise MemoryError
+        memset(self.places, 0, sizeof(self.places))
+
+    def __init__(self, stage):
+        self.stage, self.rows = stage, stage.rows
+        self.partition, self.partitions = stage.place
+        self.under_way, self.kept = {}, []
+
+    def __dealloc__(self):
+        free(self.lines)
+        free(self.results)
+        release(&self.scratch)
+
+    # -- a batch -----------------------------------------------------------------------------------------------------------
+
+    def begin(self, batch, int64_t now):
+        """Begin a batch, decided at `now` (ms)."""
+        stage = self.stage
+        self.batch, self.now, self.deadline, self.retention = batch, now, now + stage.timeout, stage.retention.ms
+        self.cold, self.open, self.deadlines, self.note = self.rows.cold, stage.open, stage.deadlines, stage.retention.note
+        self.asked, self.outcomes = batch.requests.items[self.partition], batch.outcomes
+        self.under_way, self.kept, self.confirmed = {}, [], 0
+
+    def take(self, record):
+        """Decide all that a record says; False, with nothing done, if that is not to be done here."""
+        value, topic = <object>PyTuple_GET_ITEM(record, 4), <object>PyTuple_GET_ITEM(record, 0)
+        if type(value) is not bytes:
+            return False
+        if _begins(<bytes>value, _ANSWERS_HEAD) and topic == STOCK_DECISIONS.name:
+            return self._take_answers(record, <bytes>value)
+        if _begins(<bytes>value, _RESULTS_HEAD) and topic == PAYMENT_RESULTS.name:
+            return self._take_results(record, <bytes>value)
+        return False
+
+    def leave(self, number):
+        """Leave an order to the plain path: from here on it is a row like any other."""
+        cdef Open order = self.under_way.pop(number, None)
+        if order is not None:
+            self.cold[order.key] = self._row(order)
+            self.batch.touched.add(number)
+
+    def changed(self, touched):
+        """Return the writes of all rows that the batch changed; `touched` are those that the plain path has changed."""
+        cdef list writes = []
+        cdef Open order
+        cdef PyObject *found
+        cdef bytes value
+        for number in sorted(touched.union(self.under_way)):
+            found = PyDict_GetItem(self.under_way, number)
+            if found == NULL:
+                writes.append(self.batch.changed(number))
+                continue
+            order = <Open>found
+            value = self._row(order)
+            self.cold[order.key] = value
+            writes.append(_new(Write, (ORDER_STATE, self.partition, order.key, value)))
+        if self.confirmed:
+            self.stage.tally.decisions[_DECISION] += self.confirmed
+        self.under_way, self.kept, self.batch = {}, [], None
+        return writes
+
+    # -- orders ------------------------------------------------------------------------------------------------------------
+
+    cdef Open _known(self, object number, int64_t order_id):
+        """Return an order that is under way on the plain way; None for any other, and only if there is none at all its key is in `fresh`."""
+        cdef PyObject *found = PyDict_GetItem(self.under_way, number)
+        cdef uint8_t text[20]
+        self.fresh = None
+        if found != NULL:
+            return <Open>found
+        if PyDict_Contains(self.rows, number):
+            return None
+        key = PyBytes_FromStringAndSize(<char *>text, digits(order_id, text))
+        found = PyDict_GetItem(self.cold, key)
+        if found != NULL:
+            return self._of_row(number, order_id, key, <object>found)
+        self.fresh = key
+        return None
+
+    cdef Open _first_heard_of(self, object number, Line *line):
+        """Return a new order, as `adopt_header` makes it; None for one whose time may be over already."""
+        cdef int64_t *values = line.number
+        cdef Open order
+        if self.deadline <= 0 or 0 < self.retention <= self.now - ((values[ORDER_ID] >> _BELOW_TIME_BITS) + _EPOCH_MS):
+            return None
+        order = _new_order(number, values[ORDER_ID], self.fresh)
+        order.status, order.deadline, order.placed_at, order.line_count = _RESERVING, self.deadline, values[PLACED_AT], <int>values[LINE_COUNT]
+        order.user, order.currency, order.token = _raw(line, USER_ID), _raw(line, CURRENCY), _raw(line, PAYMENT_TOKEN)
+        return order
+
+    cdef int _note_line(self, Open order, const Item *item) except -1:
+        cdef Item *items
+        cdef int room
+        if order.count == order.room:
+            room = max(order.room * 2, min(order.line_count, 32))
+            items = <Item *>realloc(NULL if order.items == &order.first else order.items, room * sizeof(Item))
+            if items == NULL:
+                raise MemoryError
+            if order.items == &order.first:
+                items[0] = order.first
+            order.items, order.room = items, room
+        order.items[order.count] = item[0]
+        order.count += 1
+        order.amount += item.quantity * item.unit_price
+        return 0
+
+    # -- answers of the stock agent ----------------------------------------------------------------------------------------
+
+    cdef bint _take_answers(self, record, bytes value) except -1:
+        cdef In source = _body(value)
+        cdef const uint8_t *refusals
+        cdef int64_t number
+        cdef int count, i
+        if not _skip_ints(&source, 1) or get_long(&source, &number):
+            return False
+        count = _read_columns(&source, self.lines)
+        refusals = _codes(&source, count)
+        if count < 0 or refusals == NULL:
+            return False
+        for i in range(3):
+            if not _skip_column(&source, count, False):
+                return False
+        if not _skip_column(&source, count, True) or source.at != source.end or self._home(self.lines[0].number[ORDER_ID]) != self.partition:
+            return False
+        for i in range(count):
+            if not (_of_valid_line[refusals[i]] and _is_valid(&self.lines[i])):
+                return False
+        self.kept.append(value)
+        self.stage.tally.answered(PyBytes_FromStringAndSize(<char *>refusals, count))
+        for i in range(count):
+            if refusals[i] or not self._hold(&self.lines[i]):
+                answer = _answer(&self.lines[i], refusals[i])
+                self.batch.event(record, i, answer.order_id, answer)
+        return True
+
+    cdef bint _hold(self, Line *line) except -1:
+        """As first_held and held, of an order that costs something; False, with nothing done, for any other line."""
+        cdef object number = line.number[ORDER_ID]
+        cdef Open order = self._known(number, line.number[ORDER_ID])
+        cdef bint is_new = order is None
+        cdef Item item
+        if is_new:
+            order = None if self.fresh is None else self._first_heard_of(number, line)
+        if order is None or order.status != _RESERVING or not is_new and _is_unlike(order, line):
+            return False
+        item.product, item.number = _raw(line, PRODUCT_ID), <int>line.number[LINE]
+        item.quantity, item.unit_price = line.number[QUANTITY], line.number[UNIT_PRICE]
+        if order.count + 1 >= order.line_count and order.amount + item.quantity * item.unit_price == 0:
+            return False
+        self._note_line(order, &item)
+        self.under_way[number] = order
+        if is_new:
+            self.note(number)
+        if not PyDict_Contains(self.open, number):
+            self.open[number] = order.deadline
+            heappush(self.deadlines, (order.deadline, number))
+        if order.count >= order.line_count:
+            self._ask(order)
+        return True
+
+    cdef int _ask(self, Open order) except -1:
+        """As ask_charge."""
+        order.status = _PAYING
+        order.attempt += 1
+        self.asked.append((_ASKED, order.number, order.attempt, 0, order.amount, _text(&order.currency), _text(&order.token), _text(&order.user)))
+        return 0
+
+    # -- answers of the payments agent -------------------------------------------------------------------------------------
+
+    cdef bint _take_results(self, record, bytes value) except -1:
+        cdef In source = _body(value)
+        cdef const uint8_t *kinds = NULL
+        cdef const uint8_t *results = NULL
+        cdef Result *result
+        cdef int count = _read_results(&source, self.results, &kinds, &results)
+        cdef int i
+        if count < 0 or self._home(self.results[0].order_id) != self.partition:
+            return False
+        for i in range(count):
+            result = &self.results[i]
+            if (
+                kinds[i] >= CODES or results[i] >= CODES or not _payment_answers[kinds[i]][results[i]]
+                or result.order_id < 1 or not 1 <= result.attempt <= _MAX_ATTEMPT or result.amount < 0
+            ):
+                return False
+        self.kept.append(value)
+        for i in range(count):
+            if kinds[i] != _CHARGE or results[i] != _PAID or not self._pay(&self.results[i]):
+                answer = _payment_answer(&self.results[i], kinds[i], results[i])
+                self.batch.event(record, i, answer.order_id, answer)
+        return True
+
+    cdef bint _pay(self, Result *result) except -1:
+        """As paid; False, with nothing done, for an order that does not wait for this attempt."""
+        cdef object number = result.order_id
+        cdef Open order = self._known(number, result.order_id)
+        if order is None or order.status != _PAYING or order.attempt != result.attempt:
+            return False
+        order.status, order.deadline, order.charged, order.decided_at = _CONFIRMED, 0, result.amount, self.now
+        self.under_way[number] = order
+        self.open.pop(number, None)
+        self.outcomes.append(_new(Write, (ORDER_OUTCOMES, self.partition, order.key, self._outcome(order))))
+        self.confirmed += 1
+        return True
+
+    cdef int _home(self, int64_t order_id) noexcept:
+        cdef uint8_t text[20]
+        return -1 if order_id < 0 else <int>((hashed(text, digits(order_id, text)) & 0x7FFFFFFF) % <uint32_t>self.partitions)
+
+    # -- what is written ---------------------------------------------------------------------------------------------------
+
+    cdef bytes _outcome(self, Open order):
+        """As `publish` of an order that was just confirmed."""
+        cdef Out *out = &self.scratch
+        _begin(out, _OUTCOME_HEAD)
+        put_long(out, order.order_id)
+        put_long(out, 1)
+        put_long(out, _DECIDED_CODE)
+        put_long(out, _CONFIRMED_CODE)
+        put_long(out, 0)
+        _put(out, &order.user)
+        _put(out, &order.currency)
+        put_long(out, order.amount)
+        put_long(out, order.charged)
+        put_long(out, 0)
+        put_long(out, order.attempt if order.charged else 0)
+        put_long(out, order.line_count)
+        self._put_lines(out, order)
+        put_long(out, order.placed_at)
+        put_long(out, order.decided_at)
+        put_long(out, self.now)
+        return PyBytes_FromStringAndSize(<char *>out.data, out.size)
+
+    cdef int _put_lines(self, Out *out, Open order) except -1:
+        """Write an outcome's lines in the order of their numbers."""
+        cdef int i, left = order.count
+        put_long(out, left)
+        for i in range(left):
+            self.places[order.items[i].number] = <uint16_t>(i + 1)
+        i = 0
+        while left:
+            i += 1
+            if self.places[i]:
+                _put_line(out, &order.items[self.places[i] - 1])
+                self.places[i] = 0
+                left -= 1
+        return put_long(out, 0)
+
+    cdef bytes _row(self, Open order):
+        """As `to_row`."""
+        cdef Out *out = &self.scratch
+        cdef int i
+        _begin(out, _ROW_HEAD)
+        put_long(out, order.order_id)
+        put_long(out, order.status)
+        put_long(out, order.status == _CONFIRMED)
+        put_long(out, 0)
+        _put(out, &order.user)
+        _put(out, &order.currency)
+        _put(out, &order.token)
+        put_long(out, order.placed_at)
+        put_long(out, order.decided_at)
+        put_long(out, order.deadline)
+        put_long(out, order.line_count)
+        put_long(out, order.count)
+        for i in range(order.count):
+            put_long(out, order.items[i].number)
+        _next_array(out, order.count)
+        for i in range(order.count):
+            _put(out, &order.items[i].product)
+        _next_array(out, order.count)
+        for i in range(order.count):
+            put_long(out, order.items[i].quantity)
+        _next_array(out, order.count)
+        for i in range(order.count):
+            put_long(out, order.items[i].unit_price)
+        _put_zeros(out, order.count)
+        put_long(out, order.attempt)
+        put_long(out, order.charged)
+        for i in range(5):  # nothing given back, no commands
+            put_long(out, 0)
+        return PyBytes_FromStringAndSize(<char *>out.data, out.size)
+
+    cdef Open _of_row(self, object number, int64_t order_id, bytes key, object value):
+        """Read a row that the plain way has written; None for any other, and for bytes that are not as an encoder writes them."""
+        cdef Open order
+        cdef In source
+        if type(value) is not bytes or not _begins(<bytes>value, _ROW_HEAD):
+            return None
+        order = _new_order(number, order_id, key)
+        source = _body(<bytes>value)
+        if not (_read_header(&source, order) and self._read_lines(&source, order) and _read_rest(&source, order)):
+            return None
+        self.kept.append(value)
+        return order
+
+    cdef bint _read_lines(self, In *source, Open order) except -1:
+        """Read the lines of a row, all of them held; False for any other."""
+        cdef int64_t count, value
+        cdef Item item
+        cdef int i
+        if get_long(source, &count) or not 0 < count <= min(_MAX_LINES, order.line_count):
+            return False
+        memset(&item, 0, sizeof(Item))
+        for i in range(count):
+            if get_long(source, &value) or not 0 < value <= _MAX_LINES:
+                return False
+            item.number = <int>value
+            self._note_line(order, &item)
+        return (
+            _is_next_array(source, count) and _read_products(source, order) and _is_next_array(source, count) and _read_quantities(source, order)
+            and _is_next_array(source, count) and _read_prices(source, order) and self._are_distinct(order)
+        )
+
+    cdef bint _are_distinct(self, Open order) noexcept:
+        """Whether each line number occurs once."""
+        cdef bint distinct = True
+        cdef int i
+        for i in range(order.count):
+            distinct = distinct and not self.places[order.items[i].number]
+            self.places[order.items[i].number] = 1
+        for i in range(order.count):
+            self.places[order.items[i].number] = 0
+        return distinct
+
+
+# -- orders ----------------------------------------------------------------------------------------------------------------
+
+
+cdef Open _new_order(object number, int64_t order_id, bytes key):
+    cdef Open order = Open.__new__(Open)
+    order.number, order.order_id, order.key = number, order_id, key
+    order.items, order.room, order.count = &order.first, 1, 0
+    order.amount = order.charged = order.attempt = order.decided_at = 0
+    return order
+
+
+cdef bint _is_unlike(Open order, Line *line) noexcept:
+    """Whether a line is of another order under the same ID (as `contradicts`), or its number is known."""
+    cdef int i
+    if line.number[LINE_COUNT] != order.line_count or not (
+        _is_same(&order.user, line, USER_ID) and _is_same(&order.currency, line, CURRENCY) and _is_same(&order.token, line, PAYMENT_TOKEN)
+    ):
+        return True
+    for i in range(order.count):
+        if order.items[i].number == line.number[LINE]:
+            return True
+    return False
+
+
+cdef inline bint _is_same(Text *text, Line *line, int field) noexcept nogil:
+    return text.size == line.size[field] and memcmp(text.at, line.raw[field], text.size) == 0
+
+
+cdef inline Text _raw(Line *line, int field) noexcept nogil:
+    cdef Text text
+    text.at, text.size = line.raw[field], line.size[field]
+    return text
+
+
+cdef object _answer(Line *line, uint8_t refusal):
+    cdef int64_t *number = line.number
+    return LineAnswer(
+        number[ORDER_ID], number[LINE], number[LINE_COUNT], _text_at(line, PRODUCT_ID), number[QUANTITY], number[UNIT_PRICE], _text_at(line, CURRENCY),
+        _text_at(line, USER_ID), _text_at(line, PAYMENT_TOKEN), number[PLACED_AT], refusal,
+    )
+
+
+cdef object _text_at(Line *line, int field):
+    return PyUnicode_DecodeUTF8(<const char *>_text_of(line, field), line.number[field], NULL)
+
+
+cdef object _payment_answer(Result *result, uint8_t kind, uint8_t code):
+    return PaymentAnswer(
+        kind, result.order_id, result.attempt, result.sequence, result.amount, _text(&result.currency), code, _text(&result.reason)
+    )
+
+
+cdef object _text(Text *text):
+    cdef In source
+    cdef int64_t size = 0
+    source.at, source.end = text.at, text.at + text.size
+    get_long(&source, &size)
+    return PyUnicode_DecodeUTF8(<const char *>source.at, size, NULL)
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------------
+
+
+cdef inline bint _begins(bytes value, bytes head) noexcept:
+    return PyBytes_GET_SIZE(value) > 5 and memcmp(PyBytes_AS_STRING(value), PyBytes_AS_STRING(head), 5) == 0
+
+
+cdef inline In _body(bytes value) noexcept:
+    cdef In source
+    source.at = <const uint8_t *>PyBytes_AS_STRING(value) + 5
+    source.end = <const uint8_t *>PyBytes_AS_STRING(value) + PyBytes_GET_SIZE(value)
+    return source
+
+
+cdef bint _skip_ints(In *source, int64_t count) noexcept nogil:
+    cdef int64_t number, i
+    for i in range(count):
+        if get_long(source, &number) or not _LEAST_INT <= number <= _LARGEST_INT:
+            return False
+    return True
+
+
+cdef bint _skip_longs(In *source, int64_t count) noexcept nogil:
+    cdef int64_t number, i
+    for i in range(count):
+        if get_long(source, &number):
+            return False
+    return True
+
+
+cdef bint _skip_column(In *source, int count, bint ints) noexcept nogil:
+    """Step over an array of so many numbers in one block; False for anything else."""
+    cdef int64_t size
+    if get_long(source, &size) or size != count or not (_skip_ints(source, count) if ints else _skip_longs(source, count)):
+        return False
+    return get_long(source, &size) == 0 and size == 0
+
+
+cdef const uint8_t *_codes(In *source, int count) noexcept nogil:
+    """Read so many bytes; NULL for anything else."""
+    cdef const uint8_t *found
+    cdef int64_t size
+    if get_long(source, &size) or size != count or source.end - source.at < size:
+        return NULL
+    found = source.at
+    source.at += size
+    return found
+
+
+cdef bint _read_text(In *source, Text *text) except -1:
+    """Read a text; False for anything else."""
+    cdef int64_t size
+    text.at = source.at
+    if get_long(source, &size) or size < 0 or size > source.end - source.at or _characters(source.at, size) < 0:
+        return False
+    source.at += size
+    text.size = <uint32_t>(source.at - text.at)
+    return True
+
+
+cdef int _read_results(In *source, Result *results, const uint8_t **kinds, const uint8_t **codes) except -2:
+    """Read PaymentResults, each array in one block; return how many, or -1 if it is none."""
+    cdef int64_t count, size, value
+    cdef int i, column
+    if get_long(source, &count) or not 0 < count <= _MAX_ITEMS or source.end - source.at < count:
+        return -1
+    kinds[0] = source.at
+    source.at += count
+    for column in range(7):
+        if column == 5:
+            codes[0] = _codes(source, <int>count)
+            if codes[0] == NULL:
+                return -1
+            continue
+        if get_long(source, &size) or size != count:
+            return -1
+        for i in range(count):
+            if not _read_field(source, &results[i], column):
+                return -1
+        if get_long(source, &size) or size:
+            return -1
+    return -1 if get_long(source, &value) or source.at != source.end else <int>count
+
+
+cdef bint _read_field(In *source, Result *result, int column) except -1:
+    if column == 4:
+        return _read_text(source, &result.currency)
+    if column == 6:
+        return _read_text(source, &result.reason)
+    if column == 0:
+        return get_long(source, &result.order_id) == 0
+    if column == 1:
+        return get_long(source, &result.attempt) == 0  # its bounds are checked
+    if column == 2:
+        return get_long(source, &result.sequence) == 0 and _LEAST_INT <= result.sequence <= _LARGEST_INT
+    return get_long(source, &result.amount) == 0
+
+
+cdef bint _read_header(In *source, Open order) except -1:
+    """Read a row up to its lines; False if it is not of an order under way that has only held lines and no commands."""
+    cdef int64_t order_id, status, version, refusal, count
+    if get_long(source, &order_id) or get_long(source, &status) or get_long(source, &version) or get_long(source, &refusal):
+        return False
+    if order_id != order.order_id or status != _RESERVING and status != _PAYING or version or refusal:
+        return False
+    if not (_read_text(source, &order.user) and _read_text(source, &order.currency) and _read_text(source, &order.token)):
+        return False
+    if get_long(source, &order.placed_at) or get_long(source, &order.decided_at) or get_long(source, &order.deadline) or get_long(source, &count):
+        return False
+    order.status, order.line_count = <int>status, <int>count
+    return order.decided_at == 0 and order.deadline > 0 and 0 < count <= _MAX_LINES
+
+
+cdef inline bint _is_next_array(In *source, int64_t count) noexcept nogil:
+    """Whether one array ends here, and another of so many items begins."""
+    cdef int64_t end, size
+    return get_long(source, &end) == 0 and end == 0 and get_long(source, &size) == 0 and size == count
+
+
+cdef bint _read_products(In *source, Open order) except -1:
+    cdef int i
+    for i in range(order.count):
+        if not _read_text(source, &order.items[i].product):
+            return False
+    return True
+
+
+cdef bint _read_quantities(In *source, Open order) noexcept:
+    cdef int i
+    for i in range(order.count):
+        if get_long(source, &order.items[i].quantity) or not 0 < order.items[i].quantity <= _MAX_QUANTITY:
+            return False
+    return True
+
+
+cdef bint _read_prices(In *source, Open order) noexcept:
+    cdef Item *item
+    cdef int i
+    for i in range(order.count):
+        item = &order.items[i]
+        if get_long(source, &item.unit_price) or not 0 <= item.unit_price <= _MAX_PRICE or item.quantity * item.unit_price > _MAX_AMOUNT:
+            return False
+        order.amount += item.quantity * item.unit_price
+    return True
+
+
+cdef bint _read_rest(In *source, Open order) noexcept:
+    """Read a row from its lines' status on; False unless all lines are held and nothing was charged, given back or asked for by a command."""
+    cdef int64_t number, i
+    cdef int place
+    if get_long(source, &number) or number:
+        return False
+    for place in range(2):
+        if get_long(source, &number) or number != order.count or source.end - source.at < number:
+            return False
+        for i in range(number):
+            if source.at[i]:
+                return False
+        source.at += number
+    if get_long(source, &number) or number != order.count or source.end - source.at < number:
+        return False
+    for i in range(order.count + 1):
+        if get_long(source, &number) or number:
+            return False
+    if get_long(source, &order.attempt) or not 0 <= order.attempt < _MAX_ATTEMPT:
+        return False
+    for place in range(6):
+        if get_long(source, &number) or number:
+            return False
+    return source.at == source.end
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------------
+
+
+cdef inline int _begin(Out *out, bytes head) except -1:
+    out.size = 0
+    return put_bytes(out, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+
+
+cdef inline int _put(Out *out, Text *text) except -1:
+    return put_bytes(out, text.at, text.size)
+
+
+cdef inline int _next_array(Out *out, int count) except -1:
+    """End an array and begin another one of so many items."""
+    put_long(out, 0)
+    return put_long(out, count)
+
+
+cdef int _put_zeros(Out *out, int count) except -1:
+    """End the lines' prices, and write that all of them are held, not refused, and none came back."""
+    cdef int place
+    put_long(out, 0)
+    for place in range(3):
+        put_long(out, count)
+        reserve(out, count)
+        memset(out.data + out.size, 0, count)
+        out.size += count
+    return put_long(out, 0)
+
+
+cdef int _put_line(Out *out, Item *item) except -1:
+    put_long(out, item.number)
+    _put(out, &item.product)
+    put_long(out, item.quantity)
+    put_long(out, item.unit_price)
+    put_long(out, _HELD_CODE)
+    put_long(out, 0)
+    return put_long(out, 0)
