@@ -2,14 +2,14 @@
 
 from setuptools import Extension, setup
 
-MODULES = ("schemas._avro", "streams.stages._stock", "streams.stages._orders")
+MODULES = ("schemas._avro", "streams.stages._stock", "streams.stages._orders", "streams.stages._payments")
 
 setup(
     ext_modules=[
         Extension(
             module,
             [module.replace(".", "/") + ".pyx"],
-            depends=["schemas/_wire.pxd", "streams/stages/_lines.pxi"],
+            depends=["schemas/_wire.pxd", *(f"streams/stages/_{name}.pxi" for name in ("columns", "lines", "money"))],
             extra_compile_args=["-O2"],
             optional=True,
         )

@@ -16,7 +16,13 @@ PURE: Final = os.environ.get("HOLDFAST_PURE", "") not in ("", "0")
 AVRO_VERSION: Final = 1
 STOCK_VERSION: Final = 1
 ORDERS_VERSION: Final = 1
-MODULES: Final = {"schemas._avro": AVRO_VERSION, "streams.stages._stock": STOCK_VERSION, "streams.stages._orders": ORDERS_VERSION}
+PAYMENTS_VERSION: Final = 1
+MODULES: Final = {
+    "schemas._avro": AVRO_VERSION,
+    "streams.stages._stock": STOCK_VERSION,
+    "streams.stages._orders": ORDERS_VERSION,
+    "streams.stages._payments": PAYMENTS_VERSION,
+}
 """Every compiled part and the version of its interface: raised on both sides when one changes, so that an old build is not taken."""
 
 

@@ -1,13 +1,10 @@
 # Order lines on the wire, for the compiled modules beside it, which include this: what is read of them, and whether they are valid.
-from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memchr, memset
 
-from cpython.unicode cimport PyUnicode_DecodeUTF8
-
-from schemas._wire cimport In, get_long
-
 from schemas.currencies import CURRENCIES
-from schemas.outcomes import MAX_AMOUNT, MAX_ID_LENGTH, MAX_ITEMS, MAX_LINES, MAX_PRICE, MAX_QUANTITY, MAX_TIME, MAX_TOKEN_LENGTH
+from schemas.outcomes import MAX_AMOUNT, MAX_ID_LENGTH, MAX_LINES, MAX_PRICE, MAX_QUANTITY, MAX_TIME, MAX_TOKEN_LENGTH
+
+include "_columns.pxi"
 
 cdef enum:
     ORDER_ID, LINE, LINE_COUNT, PRODUCT_ID, QUANTITY, UNIT_PRICE, CURRENCY, USER_ID, PAYMENT_TOKEN, PLACED_AT, FIELDS
@@ -17,7 +14,7 @@ cdef enum:
     MOST_KEY = 256  # bytes of 64 characters
 
 cdef int64_t _MAX_AMOUNT = MAX_AMOUNT, _MAX_PRICE = MAX_PRICE, _MAX_QUANTITY = MAX_QUANTITY, _MAX_TIME = MAX_TIME
-cdef int _MAX_ITEMS = MAX_ITEMS, _MAX_LINES = MAX_LINES, _MAX_ID = MAX_ID_LENGTH, _MAX_TOKEN = MAX_TOKEN_LENGTH
+cdef int _MAX_LINES = MAX_LINES, _MAX_ID = MAX_ID_LENGTH, _MAX_TOKEN = MAX_TOKEN_LENGTH
 cdef uint8_t _currencies[LETTERS * LETTERS * LETTERS]
 
 
@@ -84,20 +81,6 @@ cdef int _read_columns(In *source, Line *lines) noexcept nogil:
         if get_long(source, &size) or size:
             return -1
     return <int>count
-
-
-cdef int _characters(const uint8_t *text, Py_ssize_t size) except -2:
-    """Return how many characters a text has; -1 if it is no UTF-8."""
-    cdef Py_ssize_t i
-    for i in range(size):
-        if text[i] & 0x80:
-            break
-    else:
-        return <int>size
-    try:
-        return len(PyUnicode_DecodeUTF8(<const char *>text, size, NULL))
-    except UnicodeDecodeError:
-        return -1
 
 
 cdef bint _is_valid(Line *line) except -1:

@@ -24,12 +24,12 @@ from schemas.order_times import BELOW_TIME_BITS, EPOCH_MS
 from schemas.outcomes import LineStatus, OrderStatus, PaymentKind, PaymentResult, Refusal
 from schemas.topics import ORDER_OUTCOMES, ORDER_STATE, PAYMENT_RESULTS, STOCK_DECISIONS
 from streams.domain.order_events import LineAnswer, PaymentAnswer, is_payment_answer
-from streams.domain.payment import MAX_ATTEMPT
 from streams.runtime.records import Write
 
 from schemas._wire cimport Out, digits, hashed, put_bytes, put_long, release, reserve
 
 include "_lines.pxi"
+include "_money.pxi"
 
 VERSION = 1
 
@@ -37,9 +37,8 @@ cdef enum:
     CODES = 4  # kinds of payments and their results are below
 cdef enum:
     MOST_LINES = 1_000
-cdef int64_t _LEAST_INT = -(2**31), _LARGEST_INT = 2**31 - 1
 cdef int _RESERVING = OrderStatus.RESERVING, _PAYING = OrderStatus.PAYING, _CONFIRMED = OrderStatus.CONFIRMED
-cdef int _CHARGE = PaymentKind.CHARGE, _PAID = PaymentResult.PAID, _HELD = LineStatus.HELD, _MAX_ATTEMPT = MAX_ATTEMPT
+cdef int _CHARGE = PaymentKind.CHARGE, _PAID = PaymentResult.PAID, _HELD = LineStatus.HELD
 cdef int64_t _EPOCH_MS = EPOCH_MS
 cdef int _BELOW_TIME_BITS = BELOW_TIME_BITS
 cdef uint8_t _of_valid_line[256]
@@ -73,24 +72,11 @@ def _types(record):
 _note_codes()
 
 
-cdef struct Text:  # as it stands on the wire, its length before it
-    const uint8_t *at
-    uint32_t size
-
 cdef struct Item:
     Text product
     int number
     int64_t quantity
     int64_t unit_price
-
-cdef struct Result:
-    int64_t order_id
-    int64_t attempt
-    int64_t sequence
-    int64_t amount
-    Text currency
-    Text reason
-
 
 @cython.final
 @cython.no_gc
@@ -121,14 +107,14 @@ cdef class PlainWay:
     cdef bytes fresh
     cdef dict under_way
     cdef Line *lines
-    cdef Result *results
+    cdef Money *results
     cdef uint16_t[MOST_LINES + 1] places
     cdef int confirmed
     cdef Out scratch
 
     def __cinit__(self, *_):
         self.lines = <Line *>malloc(_MAX_ITEMS * sizeof(Line))
-        self.results = <Result *>malloc(_MAX_ITEMS * sizeof(Result))
+        self.results = <Money *>malloc(_MAX_ITEMS * sizeof(Money))
         if self.lines == NULL or self.results == NULL:
             raise MemoryError
         memset(self.places, 0, sizeof(self.places))
@@ -252,7 +238,7 @@ cdef class PlainWay:
         for i in range(3):
             if not _skip_column(&source, count, False):
                 return False
-        if not _skip_column(&source, count, True) or source.at != source.end or self._home(self.lines[0].number[ORDER_ID]) != self.partition:
+        if not _skip_column(&source, count, True) or source.at != source.end or _home(self.lines[0].number[ORDER_ID], self.partitions) != self.partition:
             return False
         for i in range(count):
             if not (_of_valid_line[refusals[i]] and _is_valid(&self.lines[i])):
@@ -294,7 +280,7 @@ cdef class PlainWay:
         """As ask_charge."""
         order.status = _PAYING
         order.attempt += 1
-        self.asked.append((_ASKED, order.number, order.attempt, 0, order.amount, _text(&order.currency), _text(&order.token), _text(&order.user)))
+        self.asked.append((_ASKED, order.number, order.attempt, 0, order.amount, _str_of(&order.currency), _str_of(&order.token), _str_of(&order.user)))
         return 0
 
     # -- answers of the payments agent -------------------------------------------------------------------------------------
@@ -303,16 +289,20 @@ cdef class PlainWay:
         cdef In source = _body(value)
         cdef const uint8_t *kinds = NULL
         cdef const uint8_t *results = NULL
-        cdef Result *result
-        cdef int count = _read_results(&source, self.results, &kinds, &results)
+        cdef Money *result
+        cdef int count = _read_money(&source, self.results, &kinds)
+        cdef int64_t time
         cdef int i
-        if count < 0 or self._home(self.results[0].order_id) != self.partition:
+        results = _codes(&source, count)
+        if count < 0 or results == NULL or not _read_texts(&source, self.results, count, REASON) or get_long(&source, &time) or source.at != source.end:
+            return False
+        if _home(self.results[0].order_id, self.partitions) != self.partition:
             return False
         for i in range(count):
             result = &self.results[i]
             if (
                 kinds[i] >= CODES or results[i] >= CODES or not _payment_answers[kinds[i]][results[i]]
-                or result.order_id < 1 or not 1 <= result.attempt <= _MAX_ATTEMPT or result.amount < 0
+                or not _is_counted(result) or result.amount < 0
             ):
                 return False
         self.kept.append(value)
@@ -322,7 +312,7 @@ cdef class PlainWay:
                 self.batch.event(record, i, answer.order_id, answer)
         return True
 
-    cdef bint _pay(self, Result *result) except -1:
+    cdef bint _pay(self, Money *result) except -1:
         """As paid; False, with nothing done, for an order that does not wait for this attempt."""
         cdef object number = result.order_id
         cdef Open order = self._known(number, result.order_id)
@@ -334,10 +324,6 @@ cdef class PlainWay:
         self.outcomes.append(_new(Write, (ORDER_OUTCOMES, self.partition, order.key, self._outcome(order))))
         self.confirmed += 1
         return True
-
-    cdef int _home(self, int64_t order_id) noexcept:
-        cdef uint8_t text[20]
-        return -1 if order_id < 0 else <int>((hashed(text, digits(order_id, text)) & 0x7FFFFFFF) % <uint32_t>self.partitions)
 
     # -- what is written ---------------------------------------------------------------------------------------------------
 
@@ -502,116 +488,13 @@ cdef object _text_at(Line *line, int field):
     return PyUnicode_DecodeUTF8(<const char *>_text_of(line, field), line.number[field], NULL)
 
 
-cdef object _payment_answer(Result *result, uint8_t kind, uint8_t code):
+cdef object _payment_answer(Money *result, uint8_t kind, uint8_t code):
     return PaymentAnswer(
-        kind, result.order_id, result.attempt, result.sequence, result.amount, _text(&result.currency), code, _text(&result.reason)
+        kind, result.order_id, result.attempt, result.sequence, result.amount, _str_of(&result.texts[MONEY_CURRENCY]), code, _str_of(&result.texts[REASON])
     )
 
 
-cdef object _text(Text *text):
-    cdef In source
-    cdef int64_t size = 0
-    source.at, source.end = text.at, text.at + text.size
-    get_long(&source, &size)
-    return PyUnicode_DecodeUTF8(<const char *>source.at, size, NULL)
-
-
 # -- reading ---------------------------------------------------------------------------------------------------------------
-
-
-cdef inline bint _begins(bytes value, bytes head) noexcept:
-    return PyBytes_GET_SIZE(value) > 5 and memcmp(PyBytes_AS_STRING(value), PyBytes_AS_STRING(head), 5) == 0
-
-
-cdef inline In _body(bytes value) noexcept:
-    cdef In source
-    source.at = <const uint8_t *>PyBytes_AS_STRING(value) + 5
-    source.end = <const uint8_t *>PyBytes_AS_STRING(value) + PyBytes_GET_SIZE(value)
-    return source
-
-
-cdef bint _skip_ints(In *source, int64_t count) noexcept nogil:
-    cdef int64_t number, i
-    for i in range(count):
-        if get_long(source, &number) or not _LEAST_INT <= number <= _LARGEST_INT:
-            return False
-    return True
-
-
-cdef bint _skip_longs(In *source, int64_t count) noexcept nogil:
-    cdef int64_t number, i
-    for i in range(count):
-        if get_long(source, &number):
-            return False
-    return True
-
-
-cdef bint _skip_column(In *source, int count, bint ints) noexcept nogil:
-    """Step over an array of so many numbers in one block; False for anything else."""
-    cdef int64_t size
-    if get_long(source, &size) or size != count or not (_skip_ints(source, count) if ints else _skip_longs(source, count)):
-        return False
-    return get_long(source, &size) == 0 and size == 0
-
-
-cdef const uint8_t *_codes(In *source, int count) noexcept nogil:
-    """Read so many bytes; NULL for anything else."""
-    cdef const uint8_t *found
-    cdef int64_t size
-    if get_long(source, &size) or size != count or source.end - source.at < size:
-        return NULL
-    found = source.at
-    source.at += size
-    return found
-
-
-cdef bint _read_text(In *source, Text *text) except -1:
-    """Read a text; False for anything else."""
-    cdef int64_t size
-    text.at = source.at
-    if get_long(source, &size) or size < 0 or size > source.end - source.at or _characters(source.at, size) < 0:
-        return False
-    source.at += size
-    text.size = <uint32_t>(source.at - text.at)
-    return True
-
-
-cdef int _read_results(In *source, Result *results, const uint8_t **kinds, const uint8_t **codes) except -2:
-    """Read PaymentResults, each array in one block; return how many, or -1 if it is none."""
-    cdef int64_t count, size, value
-    cdef int i, column
-    if get_long(source, &count) or not 0 < count <= _MAX_ITEMS or source.end - source.at < count:
-        return -1
-    kinds[0] = source.at
-    source.at += count
-    for column in range(7):
-        if column == 5:
-            codes[0] = _codes(source, <int>count)
-            if codes[0] == NULL:
-                return -1
-            continue
-        if get_long(source, &size) or size != count:
-            return -1
-        for i in range(count):
-            if not _read_field(source, &results[i], column):
-                return -1
-        if get_long(source, &size) or size:
-            return -1
-    return -1 if get_long(source, &value) or source.at != source.end else <int>count
-
-
-cdef bint _read_field(In *source, Result *result, int column) except -1:
-    if column == 4:
-        return _read_text(source, &result.currency)
-    if column == 6:
-        return _read_text(source, &result.reason)
-    if column == 0:
-        return get_long(source, &result.order_id) == 0
-    if column == 1:
-        return get_long(source, &result.attempt) == 0  # its bounds are checked
-    if column == 2:
-        return get_long(source, &result.sequence) == 0 and _LEAST_INT <= result.sequence <= _LARGEST_INT
-    return get_long(source, &result.amount) == 0
 
 
 cdef bint _read_header(In *source, Open order) except -1:
@@ -689,15 +572,6 @@ cdef bint _read_rest(In *source, Open order) noexcept:
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------------
-
-
-cdef inline int _begin(Out *out, bytes head) except -1:
-    out.size = 0
-    return put_bytes(out, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
-
-
-cdef inline int _put(Out *out, Text *text) except -1:
-    return put_bytes(out, text.at, text.size)
 
 
 cdef inline int _next_array(Out *out, int count) except -1:

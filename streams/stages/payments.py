@@ -6,7 +6,7 @@ the provider's desk; its answer comes back as a batch without records, like a ti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Final
 
@@ -19,7 +19,7 @@ from streams.domain import payment
 from streams.domain.payment import REVERSAL, Answer, Payment, Pending, Request
 from streams.payments import Heard, Provider, key_of
 from streams.runtime.records import Place, Record, StageKind, Write
-from streams.stages import foreign
+from streams.stages import foreign, plain_way
 from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
 from streams.stages.rows import Rows, second_field
 
@@ -50,6 +50,7 @@ class PaymentsStage:
         self.to_leave: dict[int, None] = {}
         """Of these the orders whose first pending request is not at the desk yet: it is not committed."""
         self.contradicted = 0
+        self.way = plain_way.for_payments(self)
 
     def restore(self, rows: dict[bytes, bytes]) -> None:
         """Take the rows; what is pending in them is asked again, by the same keys."""
@@ -70,7 +71,8 @@ class PaymentsStage:
         for heard in self.desk.collect(now):
             batch.hear(heard)
         for record in records:
-            batch.take(record)
+            if not self.way.take(record):
+                batch.take(record)
         return batch.writes()
 
     def committed(self) -> None:
@@ -117,6 +119,7 @@ class _PaymentsBatch:
         self.results = Columns(PAYMENT_RESULTS, "PaymentResults", RESULT_COLUMNS, ("kind", "result"))
         self.said = self.results.items[stage.place.partition]
         self.touched: set[int] = set()
+        stage.way.begin(self, now)
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -129,9 +132,9 @@ class _PaymentsBatch:
             self.dead.add(record, -1, DeadLetterReason.FOREIGN_RECORD, f"no stage writes such a {decoded.name}: {fault}")
             return
         for index, fields in enumerate(zip(*_columns_of(decoded.value), strict=True)):
-            self._request(record, index, Request._make((_KINDS[fields[0]], *fields[1:])))
+            self.request(record, index, Request._make((_KINDS[fields[0]], *fields[1:])))
 
-    def _request(self, record: Record, index: int, request: Request) -> None:
+    def request(self, record: Record, index: int, request: Request) -> None:
         row = self.rows.find(request.order_id)
         if request.kind is PaymentKind.FORGET:
             self._forget(row)
@@ -146,7 +149,7 @@ class _PaymentsBatch:
         if answer is None and not (row and row.pending):
             answer = self._ask(row, request)
         if answer is None:
-            self._wait(row, Pending(request, self.now, record.offset, index))
+            self.wait(row, Pending(request, self.now, record.offset, index))
         else:
             self._say(request, answer)
 
@@ -164,7 +167,7 @@ class _PaymentsBatch:
             self.touched.add(request.order_id)
         return answer
 
-    def _wait(self, row: Payment | None, pending: Pending) -> None:
+    def wait(self, row: Payment | None, pending: Pending) -> None:
         order_id = pending.request.order_id
         row = self.rows[order_id] = payment.wait(row, pending)
         self.touched.add(order_id)
@@ -215,12 +218,10 @@ class _PaymentsBatch:
     # -- what is written -----------------------------------------------------------------------------------------------
 
     def writes(self) -> list[Write]:
-        return [*self.results.writes({"answered_at": self.now}), *self.dead.writes(self.now), *self._changed()]
+        return [*self.results.writes({"answered_at": self.now}), *self.dead.writes(self.now), *self.stage.way.changed(self.touched)]
 
-    def _changed(self) -> Iterator[Write]:
-        here = self.stage.place.partition
-        for order_id in sorted(self.touched):
-            yield Write(PAYMENT_STATE, here, b"%d" % order_id, self.rows.written(order_id, _row_bytes))
+    def changed(self, order_id: int) -> Write:
+        return Write(PAYMENT_STATE, self.stage.place.partition, b"%d" % order_id, self.rows.written(order_id, _row_bytes))
 
 
 def _row_bytes(row: Payment) -> bytes:

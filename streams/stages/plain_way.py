@@ -1,7 +1,7 @@
 """The plain way of an order: what nearly every record says, decided in C where there is a compiler, from wire bytes to wire bytes.
 
-The plain path decides everything, and says what is right; the plain way takes of it what it can do to the same bytes (`_orders.pyx`). A row
-that only it has touched is bytes among the cold ones of `Rows`.
+The plain path decides everything, and says what is right; the plain way takes of it what it can do to the same bytes (`_orders.pyx`,
+`_payments.pyx`). A row that only it has touched is bytes among the cold ones of `Rows`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,16 @@ class PlainPathAlone:
 
 
 def for_orders(stage: Any) -> Way:
-    """Return the plain way of the orders stage: the compiled one where there is one."""
-    found = compiled.load("streams.stages._orders", compiled.ORDERS_VERSION)
+    """Return the plain way of an orders stage: the compiled one where there is one."""
+    return _way("streams.stages._orders", compiled.ORDERS_VERSION, stage)
+
+
+def for_payments(stage: Any) -> Way:
+    """Return the plain way of a payments stage: the compiled one where there is one."""
+    return _way("streams.stages._payments", compiled.PAYMENTS_VERSION, stage)
+
+
+def _way(module: str, version: int, stage: Any) -> Way:
+    found = compiled.load(module, version)
     way: Way = PlainPathAlone(stage) if found is None else found.PlainWay(stage)
     return way

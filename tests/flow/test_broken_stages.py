@@ -8,7 +8,7 @@ import pytest
 from schemas.outcomes import OutcomeChange, PaymentKind, Refusal, StockCommandKind
 from schemas.partitions import product_partition
 from streams.domain import stock
-from streams.stages import outbox
+from streams.stages import outbox, plain_way
 from streams.stages import stock as stock_stage
 from streams.stages.orders import OrdersStage, _OrdersBatch
 from streams.stages.payments import _PaymentsBatch
@@ -25,10 +25,12 @@ def _replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Breakin
 
 
 def _on_the_plain_path(breaking: Breaking) -> Breaking:
-    """Break what the compiled table does by itself, too: that it does the same is what tests/streams/stages/test_stock_table.py shows."""
+    """Break what the compiled parts do by themselves, too: that they do the same is what tests/streams/stages/test_stock_table.py and test_plain_*.py show."""
 
     def broken(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(stock_stage, "new_table", PlainTable)
+        patch.setattr(plain_way, "for_orders", plain_way.PlainPathAlone)
+        patch.setattr(plain_way, "for_payments", plain_way.PlainPathAlone)
         breaking(patch)
 
     return broken
@@ -91,13 +93,13 @@ BROKEN: dict[str, Breaking] = {
     "moves are for one unit more": _replaced(_OrdersBatch, "_move_stock", _moved_to_a_neighbour),
     "refunds are not asked for": _replaced(_OrdersBatch, "_ask_payment", _asks_for_charges_alone),
     "refused commands get no answer": _replaced(_OrdersBatch, "_refuse", _nothing),
-    "outcomes are not published": _replaced(_OrdersBatch, "_outcome", _nothing),
+    "outcomes are not published": _on_the_plain_path(_replaced(_OrdersBatch, "_outcome", _nothing)),
     "amendments are not published": _replaced(_OrdersBatch, "_say", _say_all_but_amendments),
-    "deadlines are not watched": _replaced(OrdersStage, "watch", _nothing),
+    "deadlines are not watched": _on_the_plain_path(_replaced(OrdersStage, "watch", _nothing)),
     "answers go to the product's partition": _on_the_plain_path(_replaced(_StockBatch, "_answer", _answered_on_the_product_s_partition)),
     "levels and rows are not written": _replaced(_StockBatch, "_changed", lambda batch: ()),
     "every line finds stock": _on_the_plain_path(_replaced(stock, "decide_hold", lambda product, quantity: Refusal.NONE)),
-    "the provider's answer is not passed on": _replaced(_PaymentsBatch, "_say", _nothing),
+    "the provider's answer is not passed on": _on_the_plain_path(_replaced(_PaymentsBatch, "_say", _nothing)),
 }
 
 

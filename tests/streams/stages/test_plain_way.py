@@ -227,3 +227,31 @@ def test_a_row_that_is_over_is_left_to_the_plain_path() -> None:
         row = codec.encode("OrderRow", to_row(order))
         found = [_outcome(stage, row, [record("StockDecisions", answers(*lines_of(ORDERS[1], 2)))]) for stage in stages]
         assert found[0] == found[1]
+
+
+unusual = [
+    *({"version": 1}, {"refusal": 21}, {"decided_at": 5}, {"deadline": 0}, {"deadline": -5}, {"line_count": 1}, {"line_count": 1_001}, {"order_id": ORDERS[2]}),
+    *({"attempt": 2}, {"attempt": -1}, {"charged": 5}, {"refund_asked": 5}, {"refunded": 5}, {"refund_sequence": 1}, {"open_refunds": [1]}),
+    *({"recent_commands": ["a"]}, {"user_id": ""}, {"status": 1}, {"status": 10}, {"line": [1, 1]}, {"line": [1, 0]}, {"line": [2, 1_001]}),
+    *({"quantity": [0, 1]}, {"quantity": [1, 2**63 - 1]}, {"unit_price": [-1, 1]}, {"unit_price": [1, 2**40]}),
+    *({"line_status": b"\0\2"}, {"line_refusal": b"\0\x15"}, {"returned": [0, 1]}),
+]
+
+
+@pytest.mark.parametrize("held", [2, 3])
+@pytest.mark.parametrize("fields", unusual, ids=str)
+def test_a_row_with_something_unusual_in_it_is_decided_alike(fields: dict[str, Any], held: int) -> None:
+    row = codec.decode(row_of(held, 3)).value
+    odd = codec.encode("OrderRow", {**row, **(fields if held == 2 else _longer(fields))})
+    for batch in (HEARD, HEARD[1:]):
+        found = [_outcome(stage, odd, batch) for stage in both()]
+        assert found[0] == found[1]
+
+
+def _longer(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said of two lines for three."""
+    return {name: bytes((*value, 0)) if isinstance(value, bytes) else [*value, 3] if name in PER_LINE else value for name, value in fields.items()}
+
+
+PER_LINE = ("line", "quantity", "unit_price", "returned")
+HEARD = [record("StockDecisions", answers(lines_of(ORDERS[1], 3)[2])), record("PaymentResults", results({"order_id": ORDERS[1]}))]
