@@ -18,6 +18,9 @@ FIRST_BYTES: Final = 131_072
 LEAST_BYTES: Final = 16_384
 """A batch is never limited below this, however busy the machine."""
 
+ALONE: Final = 4
+"""So many times what a batch may have among others, it may have where no other task of the worker has as much to do."""
+
 BUSY_BYTES: Final = 32_768
 GATHER_SECONDS: Final = 0.05
 
@@ -82,6 +85,15 @@ def next_limit(limit: int, took: float, target: float, highest: int) -> int:
     if took > target:
         return max(LEAST_BYTES, int(limit * target / took))
     return min(highest, limit * 2, max(limit, int(limit * target / took)))
+
+
+def share_of(most: int, busy: int) -> int:
+    """Return how many bytes a batch may have while so many tasks of a worker have full ones.
+
+    Tasks decide in turns, so the transaction of each lasts as long as the others' decisions too; a task that decides alone waits for its own commits, the
+    less the more it takes at once.
+    """
+    return max(most, most * ALONE // max(1, busy))
 
 
 def gather_seconds(taken: int) -> float:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from streams.config import StreamSettings
-from streams.runtime.batch import Batch
+from streams.runtime.batch import Batch, share_of
 from streams.runtime.brokers import Brokers
 from streams.runtime.clock import Clock
 
@@ -24,6 +24,26 @@ class TaskState(Enum):
     CLOSED = "closed"
 
 
+class Room:
+    """How much the tasks of a worker may take at once: they share, so that no transaction lasts long. `most`: of one among many, in bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._full: set[str] = set()
+
+    def highest(self, task: str, taken: int) -> int:
+        """Note how many bytes a task's last batch had; return how many its next one may have."""
+        if taken >= self._most // 2:
+            self._full.add(task)
+        else:
+            self._full.discard(task)
+        return share_of(self._most, len(self._full))
+
+    def leave(self, task: str) -> None:
+        """The task is closed."""
+        self._full.discard(task)
+
+
 class Shared(NamedTuple):
     """One per worker. `owns` asks the group whether this process is a member that has (input, partition, position) assigned."""
 
@@ -32,6 +52,7 @@ class Shared(NamedTuple):
     threads: ThreadPoolExecutor
     brokers: Brokers
     clock: Clock
+    room: Room
     owns: Callable[[str, int, int], Awaitable[bool]]
 
     async def in_thread(self, call: Callable[..., T], *args: object) -> T:

@@ -239,7 +239,8 @@ class Task(Standing):
             if not transactions.is_broken(error):
                 raise
             self._fault = error
-        self._limit = next_limit(self._limit, self._timing.decided(), self.settings.batch_seconds, self.settings.max_batch_bytes)
+        highest = self._shared.room.highest(self.name, self._reader.taken if self._reader else 0)
+        self._limit = next_limit(self._limit, self._timing.decided(), self.settings.batch_seconds, highest)
 
     def _decide(self, batch: Batch) -> None:
         assert self._producer is not None
@@ -288,6 +289,7 @@ class Task(Standing):
 
     def _release(self) -> None:
         self.state = TaskState.CLOSED
+        self._shared.room.leave(self.name)
         self.stage.close()
         if self._reader is not None:
             self._reader.close()

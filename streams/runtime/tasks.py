@@ -17,7 +17,7 @@ from streams.runtime.brokers import Brokers
 from streams.runtime.clock import Clock
 from streams.runtime.exits import BUG, MISCONFIGURED, end_process
 from streams.runtime.records import Place, StageKind
-from streams.runtime.shared import Shared
+from streams.runtime.shared import Room, Shared
 from streams.runtime.task import Task
 from telemetry.run_file import RunFile
 
@@ -38,7 +38,8 @@ class Tasks:
         self._runs: dict[tuple[str, int], asyncio.Task[None]] = {}
         """The last run of a task of each partition that was ever here; it may outlive its task's place in `_tasks`."""
         self.brokers = Brokers(settings)
-        self._shared = Shared(settings, self.inbox, ThreadPoolExecutor(THREADS, thread_name_prefix="task"), self.brokers, Clock(), self._owns)
+        threads, room = ThreadPoolExecutor(THREADS, thread_name_prefix="task"), Room(settings.max_batch_bytes)
+        self._shared = Shared(settings, self.inbox, threads, self.brokers, Clock(), room, self._owns)
         self.metrics: str | None = None
         """URL of the process's figures, if it shows any."""
         self.ask_group: Callable[[TP, int], Awaitable[bool]] | None = None

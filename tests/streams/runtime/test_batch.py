@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime.batch import BUSY_BYTES, LEAST_BYTES, Batch, BatchState, end_of, gather_seconds, next_limit
+from streams.runtime.batch import BUSY_BYTES, LEAST_BYTES, Batch, BatchState, end_of, gather_seconds, next_limit, share_of
+from streams.runtime.shared import Room
 from streams.runtime.records import Record
 
 START = {"orders": 10, "stock.commands": 4}
@@ -163,3 +164,21 @@ def test_a_slow_batch_shrinks_the_next_one_in_proportion() -> None:
 @pytest.mark.parametrize(("taken", "gathers"), [(0, False), (BUSY_BYTES - 1, False), (BUSY_BYTES, True), (100 * BUSY_BYTES, True)])
 def test_only_after_a_large_batch_the_next_one_gathers(taken: int, gathers: bool) -> None:
     assert (gather_seconds(taken) > 0) is gathers
+
+
+@pytest.mark.parametrize(("busy", "share"), [(0, 4_000), (1, 4_000), (2, 2_000), (3, 1_333), (4, 1_000), (5, 1_000), (64, 1_000)])
+def test_a_task_that_is_busy_alone_may_take_more_at_once(busy: int, share: int) -> None:
+    assert share_of(1_000, busy) == share
+
+
+def test_the_tasks_of_a_worker_share_what_they_take_at_once() -> None:
+    room = Room(1_000)
+    assert room.highest("stock.0", 1_000) == 4_000
+    assert room.highest("stock.1", 900) == 2_000
+    assert room.highest("stock.0", 2_000) == 2_000, "a task counts once"
+    assert room.highest("stock.2", 100) == 2_000, "who has little to do takes nothing from the others"
+    assert room.highest("stock.1", 100) == 4_000, "nor who has no more to do"
+    room.highest("stock.1", 900)
+    room.leave("stock.0")
+    room.leave("stock.0")
+    assert room.highest("stock.1", 900) == 4_000, "nor who is gone"
