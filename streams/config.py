@@ -40,7 +40,9 @@ class StreamSettings(BaseSettings):
     session_timeout: float = Field(default=6.0, ge=6.0, description="seconds until a silent worker loses its partitions")
     transaction_timeout: float = Field(default=10.0, gt=0, description="seconds until the broker aborts a dead worker's transaction")
     batch_seconds: float = Field(default=0.15, gt=0, description="how long deciding one batch should take at most; its transaction takes about twice as long")
-    max_batch_bytes: int = Field(default=1_048_576, ge=16_384, description="bytes per batch at most, for transactions under 300 ms")
+    max_batch_bytes: int = Field(
+        default=1_048_576, ge=16_384, description="bytes per batch at most, for transactions under 300 ms; four times as much where one task alone is busy"
+    )
     stall_seconds: float = Field(default=30.0, gt=0, description="no progress for so long while there is lag: the worker ends")
     loop_seconds: float = Field(default=6.0, gt=0, description="an event loop that does not turn for so long ends the worker")
     open_seconds: float = Field(default=300.0, gt=0, description="a task that takes longer to open ends the worker")

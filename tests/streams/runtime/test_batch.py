@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.runtime.batch import BUSY_BYTES, LEAST_BYTES, Batch, BatchState, end_of, gather_seconds, next_limit, share_of
-from streams.runtime.shared import Room
 from streams.runtime.records import Record
+from streams.runtime.shared import Room
 
 START = {"orders": 10, "stock.commands": 4}
 
