@@ -28,7 +28,7 @@ from streams.domain.stock import Product, to_row
 from streams.runtime.brokers import Brokers
 from streams.runtime.clock import Clock
 from streams.runtime.records import Place
-from streams.runtime.shared import Shared
+from streams.runtime.shared import Room, Shared
 from streams.runtime.task import Task
 from streams.stages.stock import STOCK
 
@@ -53,7 +53,9 @@ def recover(config: StreamSettings, rows: int) -> dict[str, float]:
     """Open a task on a changelog of so many rows; return seconds, rows per second, bytes of memory per row."""
     with ThreadPoolExecutor(1) as threads:
         before = resident_bytes()
-        task = Task(STOCK, Place(0, 1), Shared(config, asyncio.Queue(), threads, Brokers(config), Clock(), _mine))
+        task = Task(
+            STOCK, Place(0, 1), Shared(config, asyncio.Queue(), threads, Brokers(config), Clock(), Room(config.batch_seconds, config.max_batch_bytes), _mine)
+        )
         started = time.monotonic()
         task.open()
         seconds = time.monotonic() - started

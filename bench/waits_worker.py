@@ -30,9 +30,9 @@ class NotingTask(Task):
 
     at: list[float]
 
-    def _read(self) -> list[Record]:
+    def _taken(self, *how: Any) -> list[Record]:
         self.at = [time.monotonic()]
-        records = super()._read()
+        records = super()._taken(*how)
         self.at.append(time.monotonic())
         return records
 

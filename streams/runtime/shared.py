@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from streams.config import StreamSettings
-from streams.runtime.batch import Batch, share_of
+from streams.runtime.batch import Batch, next_limit, share_of
 from streams.runtime.brokers import Brokers
 from streams.runtime.clock import Clock
 
@@ -25,19 +25,23 @@ class TaskState(Enum):
 
 
 class Room:
-    """How much the tasks of a worker may take at once: they share, so that no transaction lasts long. `most`: of one among many, in bytes."""
+    """How much the tasks of a worker may take at once: they share, so that no transaction lasts long.
 
-    def __init__(self, most: int) -> None:
+    `seconds`: how long deciding a batch should take; `most`: bytes of one task's batch among many.
+    """
+
+    def __init__(self, seconds: float, most: int) -> None:
+        self._seconds = seconds
         self._most = most
         self._full: set[str] = set()
 
-    def highest(self, task: str, taken: int) -> int:
-        """Note how many bytes a task's last batch had; return how many its next one may have."""
+    def next_limit(self, task: str, limit: int, took: float, taken: int) -> int:
+        """Return how many bytes a task's next batch may have; the last might have `limit`, had `taken`, and deciding it took so many seconds."""
         if taken >= self._most // 2:
             self._full.add(task)
         else:
             self._full.discard(task)
-        return share_of(self._most, len(self._full))
+        return next_limit(limit, took, self._seconds, share_of(self._most, len(self._full)))
 
     def leave(self, task: str) -> None:
         """The task is closed."""

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 
 import failpoints
 from streams.runtime import clients, opening, transactions
-from streams.runtime.batch import FIRST_BYTES, Batch, gather_seconds, next_limit
+from streams.runtime.batch import BUSY_BYTES, FIRST_BYTES, Batch, gather_seconds
 from streams.runtime.clients import InputTopic, MisconfiguredError, Reader
 from streams.runtime.exits import BUG, end_process
 from streams.runtime.forwarding import Forwarding
@@ -185,29 +185,34 @@ class Task(Standing):
 
     async def _hand_out(self) -> None:
         while not self._closing and not self._reopen:
-            records = await self._shared.in_thread(self._read)
+            records = self._at_hand() or await self._shared.in_thread(self._read)
             if records or self.stage.is_due(self._shared.clock.now_ms()):
                 await self._offer(records)
             else:
                 self.progress_at = time.monotonic()
 
+    def _at_hand(self) -> list[Record]:
+        """Read what is here already, where that is little: a thread is asked in one turn of the event loop and heard of in another."""
+        return self._taken(BUSY_BYTES, 0.0) if self._reader is not None and not gather_seconds(self._reader.taken) else []
+
     def _read(self) -> list[Record]:
-        assert self._reader is not None
-        if self._reader.cursor != self.position:
-            self._reach("rewinding")
-        self._reader.rewind(self.position)
-        if self.stage.is_due(self._shared.clock.now_ms()):
-            return []
-        records = self._reader.read(self._limit, self.stage.patience(), gather_seconds(self._reader.taken))
+        records = self._taken(self._limit, self.stage.patience())
         if not records:
             self.stage.rows.check_some()  # a broken one is found before it is needed
         return records
 
+    def _taken(self, most: int, patience: float | None) -> list[Record]:
+        assert self._reader is not None
+        if self._reader.cursor != self.position:
+            self._reach("rewinding")
+        self._reader.rewind(self.position)
+        is_due = self.stage.is_due(self._shared.clock.now_ms())
+        return [] if is_due else self._reader.read(min(most, self._limit), patience, gather_seconds(self._reader.taken))
+
     async def _offer(self, records: list[Record]) -> None:
         """Hand one batch to the agent and wait until it is committed, refused or lost."""
         self._reach("read")
-        batch = Batch(self.kind.name, self.place.partition, self.position, records)
-        self._outstanding = batch
+        self._outstanding = batch = Batch(self.kind.name, self.place.partition, self.position, records)
         self.state = TaskState.WAITING
         self._shared.inbox.put_nowait(batch)
         self._reach("handed-over")
@@ -239,8 +244,7 @@ class Task(Standing):
             if not transactions.is_broken(error):
                 raise
             self._fault = error
-        highest = self._shared.room.highest(self.name, self._reader.taken if self._reader else 0)
-        self._limit = next_limit(self._limit, self._timing.decided(), self.settings.batch_seconds, highest)
+        self._limit = self._shared.room.next_limit(self.name, self._limit, self._timing.decided(), self._reader.taken if self._reader else 0)
 
     def _decide(self, batch: Batch) -> None:
         assert self._producer is not None
@@ -278,8 +282,7 @@ class Task(Standing):
     def _commit(self) -> bool:
         assert self._producer is not None
         fault, self._fault = self._fault, None
-        end = transactions.commit(self._producer, self.name) if fault is None else transactions.abort(self._producer, self.name, str(fault))
-        return self._ended(end)
+        return self._ended(transactions.commit(self._producer, self.name) if fault is None else transactions.abort(self._producer, self.name, str(fault)))
 
     def _ended(self, ending: Ending) -> bool:
         """Whether it committed. If not, the producer goes: it counts the records that never arrived, and its next ones would be out of sequence."""

@@ -38,7 +38,7 @@ class Tasks:
         self._runs: dict[tuple[str, int], asyncio.Task[None]] = {}
         """The last run of a task of each partition that was ever here; it may outlive its task's place in `_tasks`."""
         self.brokers = Brokers(settings)
-        threads, room = ThreadPoolExecutor(THREADS, thread_name_prefix="task"), Room(settings.max_batch_bytes)
+        threads, room = ThreadPoolExecutor(THREADS, thread_name_prefix="task"), Room(settings.batch_seconds, settings.max_batch_bytes)
         self._shared = Shared(settings, self.inbox, threads, self.brokers, Clock(), room, self._owns)
         self.metrics: str | None = None
         """URL of the process's figures, if it shows any."""

@@ -172,13 +172,18 @@ def test_a_task_that_is_busy_alone_may_take_more_at_once(busy: int, share: int) 
 
 
 def test_the_tasks_of_a_worker_share_what_they_take_at_once() -> None:
-    room = Room(1_000)
-    assert room.highest("stock.0", 1_000) == 4_000
-    assert room.highest("stock.1", 900) == 2_000
-    assert room.highest("stock.0", 2_000) == 2_000, "a task counts once"
-    assert room.highest("stock.2", 100) == 2_000, "who has little to do takes nothing from the others"
-    assert room.highest("stock.1", 100) == 4_000, "nor who has no more to do"
-    room.highest("stock.1", 900)
+    room = Room(0.15, 100_000)
+
+    def highest(task: str, taken: int) -> int:
+        return room.next_limit(task, 10**9, 0.15, taken)
+
+    assert highest("stock.0", 100_000) == 400_000
+    assert highest("stock.1", 90_000) == 200_000
+    assert highest("stock.0", 200_000) == 200_000, "a task counts once"
+    assert highest("stock.2", 10_000) == 200_000, "who has little to do takes nothing from the others"
+    assert highest("stock.1", 10_000) == 400_000, "nor who has no more to do"
+    highest("stock.1", 90_000)
     room.leave("stock.0")
     room.leave("stock.0")
-    assert room.highest("stock.1", 900) == 4_000, "nor who is gone"
+    assert highest("stock.1", 90_000) == 400_000, "nor who is gone"
+    assert room.next_limit("stock.1", 100_000, 0.3, 90_000) == 50_000, "and it must not take long"
