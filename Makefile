@@ -21,7 +21,7 @@ help: ## list the targets
 venv: $(READY) ## the virtual environment .venv, with the `holdfast` command in it
 
 # Debian's Python comes without what makes a usable virtual environment; a broken .venv is made anew.
-$(READY): setup.cfg setup.py pyproject.toml constraints.txt $(wildcard schemas/*.pyx schemas/*.pxd streams/stages/*.px[yi])
+$(READY): setup.cfg setup.py pyproject.toml constraints.txt $(wildcard schemas/*.pyx schemas/*.pxd sinks/*.pyx streams/stages/*.px[yi])
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ] && $(APT_INSTALL) python3-venv; } \
 	  || { echo 'Python cannot make virtual environments here: run `sudo apt-get install python3-venv`' >&2; exit 1; }

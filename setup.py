@@ -2,7 +2,7 @@
 
 from setuptools import Extension, setup
 
-MODULES = ("schemas._avro", "streams.stages._stock", "streams.stages._orders", "streams.stages._payments")
+MODULES = ("schemas._avro", "sinks._rows", "streams.stages._stock", "streams.stages._orders", "streams.stages._payments")
 
 setup(
     ext_modules=[

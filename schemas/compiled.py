@@ -14,11 +14,13 @@ PURE: Final = os.environ.get("HOLDFAST_PURE", "") not in ("", "0")
 
 
 AVRO_VERSION: Final = 1
+ROWS_VERSION: Final = 1
 STOCK_VERSION: Final = 1
 ORDERS_VERSION: Final = 1
 PAYMENTS_VERSION: Final = 1
 MODULES: Final = {
     "schemas._avro": AVRO_VERSION,
+    "sinks._rows": ROWS_VERSION,
     "streams.stages._stock": STOCK_VERSION,
     "streams.stages._orders": ORDERS_VERSION,
     "streams.stages._payments": PAYMENTS_VERSION,

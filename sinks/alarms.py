@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 _COUNTS: Final = ("available", "reserved", "shipped", "received", "written_off", "returned")
-_KEPT: Final = frozenset({"CONFIRMED", "SHIPPED", "RETURNED"})
+KEPT: Final = frozenset({"CONFIRMED", "SHIPPED", "RETURNED"})
 """An order that ended so holds, or held, every one of its lines; any other holds none."""
-_GONE: Final = frozenset({"REFUSED", "RELEASED"})
-_FIRST: Final = frozenset({"DECIDED", "IMPORTED"})
+GONE: Final = frozenset({"REFUSED", "RELEASED"})
+"""A line that is not held, or not any more."""
+FIRST: Final = frozenset({"DECIDED", "IMPORTED"})
+"""What the first record of an order says, and no other."""
 
 
 class Alarm(NamedTuple):
@@ -35,7 +37,7 @@ def of_outcome(outcome: Mapping[str, Any]) -> Iterator[Alarm]:
     """Yield what is wrong with an OrderOutcome by itself: a second answer (I2), a line held or lacking (I3), money (I7)."""
     if outcome["change"] == "IMPORTED":
         return  # decided elsewhere: taken over as it was
-    if (outcome["change"] in _FIRST) != (outcome["version"] == 1):
+    if (outcome["change"] in FIRST) != (outcome["version"] == 1):
         yield Alarm("I2", f"{_at(outcome)}: {outcome['change']}, which is what the first record of an order says, and no other")
     yield from _of_lines(outcome)
     if not 0 <= outcome["refunded"] <= outcome["charged"] <= outcome["amount"]:
@@ -48,11 +50,11 @@ def _at(outcome: Mapping[str, Any]) -> str:
 
 def _of_lines(outcome: Mapping[str, Any]) -> Iterator[Alarm]:
     status, lines = outcome["status"], outcome["lines"]
-    if status in _KEPT:
-        lost = [line["line"] for line in lines if line["status"] in _GONE]
+    if status in KEPT:
+        lost = [line["line"] for line in lines if line["status"] in GONE]
         if lost or len(lines) != outcome["line_count"]:
             yield Alarm("I3", f"{_at(outcome)}: {status} with {len(lines)} of {outcome['line_count']} lines, not held: {lost}")
         return
-    held = [line["line"] for line in lines if line["status"] not in _GONE]
+    held = [line["line"] for line in lines if line["status"] not in GONE]
     if held:
         yield Alarm("I3", f"{_at(outcome)}: {status}, and lines {held} are held")

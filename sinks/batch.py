@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from schemas.topics import ORDER_OUTCOMES, STOCK_LEVELS
+from sinks import plain
 from sinks.alarms import Alarm, of_level, of_outcome
 from sinks.rows import LEVEL, OUTCOME, Level, Outcome, Partition, Record, UnstorableError, read
 
@@ -35,7 +37,7 @@ class Batch:
     @property
     def lines(self) -> int:
         """How many order lines the batch holds."""
-        return sum(len(outcome["lines"]) for outcome in self.orders.values())
+        return sum(map(_lines, self.orders.values()))
 
 
 def fold(records: Iterable[Record]) -> Batch:
@@ -49,6 +51,17 @@ def fold(records: Iterable[Record]) -> Batch:
 def add(batch: Batch, record: Record) -> None:
     """Add one record to the batch. A record older than what is there changes nothing but the position."""
     batch.ends[record.topic, record.partition] = record.offset + 1
+    data = record.value
+    if data is not None and record.stream == ORDER_OUTCOMES.name and (order := plain.order(data)) is not None:
+        _keep_newest(batch.orders, order.order_id, order)
+        _widen(batch.users, order.user_id, order.placed_at)
+    elif data is not None and record.stream == STOCK_LEVELS.name and (product := plain.product(data)) is not None:
+        _keep_newest(batch.products, product.product_id, product)
+    else:
+        _add_any(batch, record)
+
+
+def _add_any(batch: Batch, record: Record) -> None:
     try:
         name, value = read(record)
     except UnstorableError as error:
@@ -84,6 +97,10 @@ def moves(positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> 
     found = {partition: Move(positions[partition], end) for partition, end in sorted(ends.items()) if end != positions[partition]}
     assert all(move.next > move.expected for move in found.values()), f"positions would go backwards: {found}"
     return found
+
+
+def _lines(outcome: Outcome) -> int:
+    return outcome.lines if isinstance(outcome, plain.Order) else len(outcome["lines"])
 
 
 def _keep_newest(held: dict[K, Mapping[str, Any]], key: K, value: Mapping[str, Any]) -> None:

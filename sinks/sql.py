@@ -14,6 +14,7 @@ from pymysql.converters import escape_string as escape
 
 from schemas import views
 from schemas.shards import shard_of
+from sinks import plain
 from sinks.batch import Batch
 from sinks.rows import Level, Outcome, datetime_text
 
@@ -99,6 +100,8 @@ def _cut(rows: Sequence[str], room: int) -> Iterator[Sequence[str]]:
 
 
 def _product(x: Level) -> str:
+    if isinstance(x, plain.Product):
+        return x.sql()
     units = f"{x['available']},{x['reserved']},{x['shipped']},{x['received']},{x['written_off']},{x['returned']}"
     return f"({_quoted(x['product_id'])},{units},{x['version']},{x['tracked']:d},{x['frozen']:d},'{datetime_text(x['updated_at'])}')"
 
@@ -114,6 +117,8 @@ def _quoted(text: str) -> str:
 
 def _order(x: Outcome) -> str:
     """`status` is one of Avro's enum symbols, so it needs no escaping."""
+    if isinstance(x, plain.Order):
+        return x.sql()
     texts = f"{_quoted(x['user_id'])},'{x['status']}',{_quoted(x['refusal'])},{x['version']},{_quoted(x['currency'])}"
     numbers = f"{x['amount']},{x['charged']},{x['refunded']},{x['attempt']},{x['line_count']}"
     times = f"'{datetime_text(x['placed_at'])}','{datetime_text(x['decided_at'])}','{datetime_text(x['changed_at'])}'"
@@ -123,6 +128,9 @@ def _order(x: Outcome) -> str:
 def _lines(outcomes: Iterable[Outcome], shard: int, shards: int) -> Iterator[str]:
     """One text per line. `status` is one of Avro's enum symbols, so it needs no escaping."""
     for outcome in outcomes:
+        if isinstance(outcome, plain.Order):
+            yield from outcome.lines_sql(shard, shards)
+            continue
         order_id, version = outcome["order_id"], outcome["version"]
         for x in outcome["lines"]:
             product, refusal = x["product_id"], x["refusal"]
