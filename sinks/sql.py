@@ -68,35 +68,50 @@ def statements(batch: Batch, largest: int) -> Iterator[str]:
 
 def header_statements(batch: Batch, largest: int) -> Iterator[str]:
     """Return those of `statements` that are not about order lines."""
-    yield from _statements(PRODUCTS, [_product(level) for _, level in sorted(batch.products.items())], largest)
+    yield from _statements(PRODUCTS, [_product(batch.products[key]) for key in sorted(batch.products)], largest)
     yield from _statements(USERS, [_user(user_id, *times) for user_id, times in sorted(batch.users.items())], largest)
-    yield from _statements(ORDERS, [_order(outcome) for _, outcome in sorted(batch.orders.items())], largest)
+    yield from _statements(ORDERS, [_order(batch.orders[key]) for key in sorted(batch.orders)], largest)
 
 
 def line_statements(batch: Batch, largest: int, shard: int = 0, shards: int = 1) -> Iterator[str]:
     """Return those of `statements` that are about order lines, of those that one of several shards holds."""
-    outcomes = [outcome for _, outcome in sorted(batch.orders.items())]
+    outcomes = [batch.orders[key] for key in sorted(batch.orders)]
     yield from _statements(LINES, list(_lines(outcomes, shard, shards)), largest)
 
 
 def _statements(around: tuple[str, str], rows: Sequence[str], largest: int) -> Iterator[str]:
     before, behind = around
-    for some in _cut(rows, largest - len(before) - len(behind)):
-        yield before + ",".join(some) + behind
+    room = largest - len(before) - len(behind)
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        for text in _fitting(rows[start : start + ROWS_PER_STATEMENT], room):
+            yield before + text + behind
+
+
+def _fitting(rows: Sequence[str], room: int) -> Iterator[str]:
+    """Join the rows into as few texts as fit into `room` bytes each: nearly always one."""
+    text = ",".join(rows)
+    if _most_bytes(text) <= room:
+        yield text
+        return
+    for some in _cut(rows, room):
+        yield ",".join(some)
 
 
 def _cut(rows: Sequence[str], room: int) -> Iterator[Sequence[str]]:
-    """Cut the rows into runs of at most ROWS_PER_STATEMENT, which fit into `room` bytes with a comma behind each."""
+    """Cut the rows into runs, which fit into `room` bytes with a comma behind each."""
     start = used = 0
     for i, row in enumerate(rows):
-        # UTF-8 needs four bytes a character at most; the few rows that are not ASCII are not worth an exact count.
-        size = len(row) + 1 if row.isascii() else 4 * len(row) + 1
-        if i > start and (used + size > room or i - start == ROWS_PER_STATEMENT):
+        size = _most_bytes(row) + 1
+        if i > start and used + size > room:
             yield rows[start:i]
             start, used = i, 0
         used += size
-    if start < len(rows):
-        yield rows[start:]
+    yield rows[start:]
+
+
+def _most_bytes(text: str) -> int:
+    """UTF-8 needs four bytes a character at most; the few rows that are not ASCII are not worth an exact count."""
+    return len(text) if text.isascii() else 4 * len(text)
 
 
 def _product(x: Level) -> str:
