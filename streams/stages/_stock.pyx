@@ -10,16 +10,17 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from schemas._wire cimport In, Out, digits, get_long, hashed, put_bytes, put_long, release, reserve
 
 from schemas import codec
-from schemas.outcomes import Refusal
-from schemas.topics import ORDERS
+from schemas.outcomes import MAX_ACTOR_LENGTH, Refusal, StockCommandKind
+from schemas.topics import ORDERS, STOCK_COMMANDS
 from streams.domain.product import Product, from_row
+from streams.domain.stock import REMEMBERED_MOVES
 from streams.runtime.records import BrokenRowError
 
 cdef extern from "Python.h":
@@ -27,14 +28,24 @@ cdef extern from "Python.h":
 
 include "_lines.pxi"
 
-VERSION = 1
+VERSION = 2
 
 cdef enum:
     AVAILABLE = 10, MADE_VERSION, OFFSET, INDEX, ARRAYS  # the arrays of StockDecisions, its refusals apart
 cdef enum:
+    KIND, COMMAND_ID, MOVED_ORDER, MOVED_LINE, MOVED_PRODUCT, MOVED_QUANTITY, REFUSED, NUMBERS, MOVED_OFFSET = NUMBERS + 7, MOVED_INDEX, ACTOR, MOVEMENT  # StockMovements
+cdef enum:
+    MOST_MOVES = 16
+cdef enum:
+    SUMS = 4096  # twice as many as a record has items
+cdef enum:
     NOBODY = 0xFFFFFFFF
 
 cdef uint8_t _FROZEN = Refusal.PRODUCT_FROZEN, _TOO_FEW = Refusal.INSUFFICIENT_STOCK
+cdef uint8_t _RELEASE = StockCommandKind.RELEASE, _SHIP = StockCommandKind.SHIP, _RETURN = StockCommandKind.RETURN
+cdef int _MAX_ACTOR = MAX_ACTOR_LENGTH
+cdef int64_t _LARGEST_MOVE = 2**60
+assert REMEMBERED_MOVES == MOST_MOVES and _MAX_ITEMS * 2 <= SUMS
 
 cdef struct Row:
     int64_t available
@@ -50,11 +61,27 @@ cdef struct Row:
     uint8_t tracked
     uint8_t frozen
 
+cdef struct Moves:  # when the number of units on the shelf changed, and by how many; behind the commands in a row's rest
+    Py_ssize_t begin
+    int count
+    int64_t at[MOST_MOVES + 1]
+    int64_t by[MOST_MOVES + 1]
+
+cdef struct Sum:  # what the commands of one record ask of a row
+    uint64_t record
+    uint32_t row
+    int64_t reserved
+    int64_t returned
+
 cdef struct Answers:
     Out columns[ARRAYS]
     Out refusals
     int count
     bint used
+
+
+cdef object _ORDERS = ORDERS.name, _STOCK_COMMANDS = STOCK_COMMANDS.name
+_NAMES = ("OrderLine", "OrderLines", "StockDecisions", "ProductRow", "StockLevel", "StockCommands", "StockMovements")
 
 
 cdef class Table:
@@ -72,23 +99,30 @@ cdef class Table:
     cdef list order, done
     cdef int partition, partitions
     cdef int64_t now
-    cdef bytes one, many, answer_head, row_head, level_head
+    cdef bytes one, many, answer_head, row_head, level_head, commands_head, movements_head
     cdef Out scratch
+    cdef Out moved[MOVEMENT]
+    cdef int moved_count
+    cdef list moved_done
+    cdef Sum *sums
+    cdef uint64_t record
 
     def __cinit__(self, int partition, int partitions):
         self.partition, self.partitions = partition, partitions
         self.lines = <Line *>calloc(_MAX_ITEMS, sizeof(Line))
         self.answers_to = <Answers *>calloc(partitions, sizeof(Answers))
+        self.sums = <Sum *>calloc(SUMS, sizeof(Sum))
         self.mask = 1023
         self.slots = <uint32_t *>malloc(1024 * sizeof(uint32_t))
-        if self.lines == NULL or self.answers_to == NULL or self.slots == NULL:
+        if self.lines == NULL or self.answers_to == NULL or self.sums == NULL or self.slots == NULL:
             raise MemoryError
         memset(self.slots, 0xFF, 1024 * sizeof(uint32_t))
 
     def __init__(self, partition, partitions):
-        heads = {name: codec.head(name) for name in ("OrderLine", "OrderLines", "StockDecisions", "ProductRow", "StockLevel")}
+        heads = {name: codec.head(name) for name in _NAMES}
         self.one, self.many, self.answer_head = heads["OrderLine"], heads["OrderLines"], heads["StockDecisions"]
         self.row_head, self.level_head = heads["ProductRow"], heads["StockLevel"]
+        self.commands_head, self.movements_head = heads["StockCommands"], heads["StockMovements"]
         self.begin(0)
 
     def __dealloc__(self):
@@ -100,7 +134,10 @@ cdef class Table:
             for c in range(ARRAYS):
                 release(&self.answers_to[p].columns[c])
             release(&self.answers_to[p].refusals)
+        for c in range(MOVEMENT):
+            release(&self.moved[c])
         release(&self.scratch)
+        free(self.sums)
         free(self.rows)
         free(self.touched)
         free(self.slots)
@@ -339,6 +376,8 @@ cdef class Table:
             self._clear(&self.answers_to[p])
             self.answers_to[p].used = False
         self.order, self.done = [], [[] for _ in range(self.partitions)]
+        self._clear_moved()
+        self.moved_done = []
 
     cdef void _clear(self, Answers *answers) noexcept nogil:
         cdef int c
@@ -348,18 +387,19 @@ cdef class Table:
         answers.count = 0
 
     def take(self, list records, Py_ssize_t at):
-        """Answer the order lines of the records from `at` on; return which record is the first that is left to the plain path."""
+        """Answer the order lines of the records from `at` on, and do what the orders agent asks; return which record is the first left to the plain path."""
         cdef Py_ssize_t size = len(records)
-        cdef object record
-        cdef object orders = ORDERS.name
-        while at < size:
-            record = records[at]
-            value = <object>PyTuple_GET_ITEM(record, 4)
-            topic = <object>PyTuple_GET_ITEM(record, 0)
-            if type(value) is not bytes or topic is not orders and topic != orders or not self._take(<bytes>value, <object>PyTuple_GET_ITEM(record, 2)):
-                return at
+        while at < size and self._take_one(records[at]):
             at += 1
         return at
+
+    cdef bint _take_one(self, record) except -1:
+        value, topic = <object>PyTuple_GET_ITEM(record, 4), <object>PyTuple_GET_ITEM(record, 0)
+        if type(value) is not bytes:
+            return False
+        if topic is _ORDERS or topic == _ORDERS:
+            return self._take(<bytes>value, <object>PyTuple_GET_ITEM(record, 2))
+        return topic == _STOCK_COMMANDS and _begins(<bytes>value, self.commands_head) and self._take_moves(<bytes>value, <object>PyTuple_GET_ITEM(record, 2))
 
     cdef bint _take(self, bytes value, int64_t offset) except -1:
         """Answer the lines of one record; False, with nothing done, if that is not to be done here."""
@@ -477,6 +517,182 @@ cdef class Table:
                 self._finish(partition)
         return [(partition, record) for partition in self.order for record in self.done[partition]]
 
+    # -- commands of the orders agent --------------------------------------------------------------------------------------
+
+    cdef bint _take_moves(self, bytes value, int64_t offset) except -1:
+        """Carry out the commands of one record; False, with nothing done, if that is not to be done here."""
+        cdef In source = _body(value)
+        cdef const uint8_t *kinds
+        cdef Text actor
+        cdef int count = _read_moves(&source, self.lines, &kinds)
+        cdef int64_t time, characters
+        cdef int i
+        if count < 0 or get_long(&source, &time) or not _read_text(&source, &actor) or source.at != source.end:
+            return False
+        characters = _text_length(&actor)
+        if characters > _MAX_ACTOR:
+            return False
+        self.record += 1
+        for i in range(count):
+            if not self._is_possible(&self.lines[i], kinds[i]):
+                return False
+        for i in range(count):
+            self._move(&self.lines[i], kinds[i], &actor, offset, i)
+        return True
+
+    cdef bint _is_possible(self, Line *line, uint8_t kind) except -1:
+        """Whether a command is sound, and its product has the units that it and those before it in its record ask for."""
+        cdef Sum *asked
+        cdef Row *row
+        cdef Moves moves
+        if kind != _RELEASE and kind != _SHIP and kind != _RETURN:
+            return False
+        if line.number[ORDER_ID] <= 0 or not 0 < line.number[QUANTITY] <= _MAX_QUANTITY or not 0 < line.number[PRODUCT_ID] <= MOST_KEY:
+            return False
+        if memchr(_text_of(line, PRODUCT_ID), 0, line.number[PRODUCT_ID]) != NULL or not 0 < _length_of(line, PRODUCT_ID) <= _MAX_ID:
+            return False
+        line.row = self._find(_text_of(line, PRODUCT_ID), line.number[PRODUCT_ID])
+        if line.row == <uint32_t>NOBODY:
+            return False
+        row = &self.rows[line.row]
+        asked = self._sum(line.row)
+        if kind == _RETURN:
+            asked.returned += line.number[QUANTITY]
+        else:
+            asked.reserved += line.number[QUANTITY]
+        return (
+            asked.reserved <= row.reserved and row.returned + asked.returned <= row.shipped and row.available >= 0 and _read_shelf(row, &moves)
+        )
+
+    cdef Sum *_sum(self, uint32_t row) noexcept:
+        """Return what the record under way has asked of a row so far."""
+        cdef uint32_t slot = (row * <uint32_t>2654435761) >> 20
+        while self.sums[slot].record == self.record and self.sums[slot].row != row:
+            slot = (slot + 1) & (SUMS - 1)
+        if self.sums[slot].record != self.record:
+            self.sums[slot].record, self.sums[slot].row = self.record, row
+            self.sums[slot].reserved = self.sums[slot].returned = 0
+        return &self.sums[slot]
+
+    cdef int _move(self, Line *line, uint8_t kind, Text *actor, int64_t offset, int index) except -1:
+        """As _release, _ship, _return and `evolve` of streams/domain/stock.py."""
+        cdef Row *row = &self.rows[line.row]
+        cdef int64_t units = line.number[QUANTITY], by = 0
+        if kind == _RELEASE:
+            row.reserved -= units
+        elif kind == _SHIP:
+            row.reserved -= units
+            row.shipped += units
+            by = -units
+        else:
+            row.returned += units
+            by = units
+        if kind != _SHIP and row.tracked:
+            row.available += units
+        elif kind != _SHIP:
+            row.written_off += units
+        row.version += 1
+        if by and row.tracked:
+            self._remember_move(row, by)
+        self._touch(line.row)
+        return self._say_moved(line, kind, row, actor, offset, index)
+
+    cdef int _remember_move(self, Row *row, int64_t by) except -1:
+        """As _remember_move of streams/domain/stock.py, of a change that is no count."""
+        cdef Moves moves
+        cdef int64_t at = self.now
+        cdef bint full
+        cdef int i, first
+        _read_shelf(row, &moves)
+        full = moves.count == MOST_MOVES
+        if moves.count:
+            i = moves.count - 1
+            at = max(at, moves.at[i])
+            if moves.at[i] == at and moves.by[i]:
+                by += moves.by[i]
+                moves.count -= 1
+        if by or full:
+            moves.at[moves.count], moves.by[moves.count] = at, by
+            moves.count += 1
+        first = 1 if moves.count > MOST_MOVES else 0
+        self.scratch.size = 0
+        put_bytes(&self.scratch, row.text + row.key, moves.begin)
+        _put_longs(&self.scratch, &moves.at[first], moves.count - first)
+        _put_longs(&self.scratch, &moves.by[first], moves.count - first)
+        return self._set_rest(row, self.scratch.data, self.scratch.size)
+
+    cdef int _say_moved(self, Line *line, uint8_t kind, Row *row, Text *actor, int64_t offset, int index) except -1:
+        cdef Out *moved = self.moved
+        cdef uint8_t zero = 0
+        put_bytes(&moved[KIND], &kind, 1)
+        put_bytes(&moved[COMMAND_ID], &zero, 1)
+        put_bytes(&moved[MOVED_ORDER], line.raw[ORDER_ID], line.size[ORDER_ID])
+        put_bytes(&moved[MOVED_LINE], line.raw[LINE], line.size[LINE])
+        put_bytes(&moved[MOVED_PRODUCT], line.raw[PRODUCT_ID], line.size[PRODUCT_ID])
+        put_bytes(&moved[MOVED_QUANTITY], line.raw[QUANTITY], line.size[QUANTITY])
+        put_bytes(&moved[REFUSED], &zero, 1)
+        put_long(&moved[NUMBERS], row.available)
+        put_long(&moved[NUMBERS + 1], row.reserved)
+        put_long(&moved[NUMBERS + 2], row.shipped)
+        put_long(&moved[NUMBERS + 3], row.received)
+        put_long(&moved[NUMBERS + 4], row.written_off)
+        put_long(&moved[NUMBERS + 5], row.returned)
+        put_long(&moved[NUMBERS + 6], row.version)
+        put_long(&moved[MOVED_OFFSET], offset)
+        put_long(&moved[MOVED_INDEX], index)
+        put_bytes(&moved[ACTOR], actor.at, actor.size)
+        return self._count_moved()
+
+    cdef int _count_moved(self) except -1:
+        self.moved_count += 1
+        if self.moved_count == _MAX_ITEMS:
+            self._finish_moved()
+        return 0
+
+    def move(self, fields):
+        """Add a movement of the plain path: the fields of StockMovements in their order."""
+        cdef uint8_t code
+        cdef int c
+        for c in range(MOVEMENT):
+            if c in (KIND, REFUSED):
+                code = fields[c]
+                put_bytes(&self.moved[c], &code, 1)
+            elif c in (COMMAND_ID, MOVED_PRODUCT, ACTOR):
+                text = fields[c].encode()
+                put_long(&self.moved[c], len(text))
+                put_bytes(&self.moved[c], PyBytes_AS_STRING(text), len(text))
+            else:
+                put_long(&self.moved[c], fields[c])
+        self._count_moved()
+
+    cdef void _clear_moved(self) noexcept:
+        cdef int c
+        for c in range(MOVEMENT):
+            self.moved[c].size = 0
+        self.moved_count = 0
+
+    cdef int _finish_moved(self) except -1:
+        """Make a record of the movements so far."""
+        cdef Out *out = &self.scratch
+        cdef int c
+        _begin(out, self.movements_head)
+        put_long(out, self.partition)
+        put_long(out, self.now)
+        for c in range(MOVEMENT):
+            put_long(out, self.moved_count)
+            put_bytes(out, self.moved[c].data, self.moved[c].size)
+            if c != KIND and c != REFUSED:
+                put_long(out, 0)
+        self.moved_done.append(PyBytes_FromStringAndSize(<char *>out.data, out.size))
+        self._clear_moved()
+        return 0
+
+    def movements(self):
+        """Return the batch's StockMovements, which all go to this partition."""
+        if self.moved_count:
+            self._finish_moved()
+        return self.moved_done
+
     def changed(self):
         """Return the rows that the batch changed, in the order in which it first did: (key, ProductRow, StockLevel)."""
         cdef uint32_t i
@@ -584,6 +800,88 @@ cdef object _text(In *source):
     text = PyUnicode_DecodeUTF8(<const char *>source.at, size, NULL)
     source.at += size
     return text
+
+
+cdef bint _read_shelf(Row *row, Moves *moves) except -1:
+    """Read a row's moves; False where there are more, or larger ones, than this path has a place for."""
+    cdef In source
+    cdef int64_t count, end
+    cdef int i
+    source.at, source.end = row.text + row.key, row.text + row.key + row.rest
+    _skip_texts(&source)
+    moves.begin = source.at - row.text - row.key
+    moves.count = 0
+    count = _long(&source)
+    if count > MOST_MOVES:
+        return False
+    for i in range(count):
+        moves.at[i] = _long(&source)
+    if count and (_long(&source) or _long(&source) != count):
+        return False
+    for i in range(count):
+        moves.by[i] = _long(&source)
+        if not -_LARGEST_MOVE <= moves.by[i] <= _LARGEST_MOVE:
+            return False
+    moves.count = <int>count
+    return True
+
+
+cdef int _put_longs(Out *out, const int64_t *numbers, int count) except -1:
+    """Write an array."""
+    cdef int i
+    if count:
+        put_long(out, count)
+    for i in range(count):
+        put_long(out, numbers[i])
+    return put_long(out, 0)
+
+
+# -- commands of the orders agent on the wire ------------------------------------------------------------------------------
+
+
+cdef int _read_moves(In *source, Line *lines, const uint8_t **kinds) except -2:
+    """Read the columns of StockCommands without IDs, each in one block; return how many items there are, or -1 for anything else."""
+    cdef int64_t count
+    if get_long(source, &count) or not 0 < count <= _MAX_ITEMS or source.end - source.at < count:
+        return -1
+    kinds[0] = source.at
+    source.at += count
+    if not (
+        _skip_zeros(source, count) and _read_column(source, lines, ORDER_ID, count) and _read_column(source, lines, LINE, count)
+        and _read_column(source, lines, PRODUCT_ID, count) and _read_column(source, lines, QUANTITY, count) and _skip_column(source, <int>count, False)
+    ):
+        return -1
+    return <int>count
+
+
+cdef bint _skip_zeros(In *source, int64_t count) noexcept nogil:
+    """Step over an array of so many empty texts in one block; False for anything else."""
+    cdef int64_t size, i
+    if get_long(source, &size) or size != count:
+        return False
+    for i in range(count + 1):
+        if get_long(source, &size) or size:
+            return False
+    return True
+
+
+cdef bint _read_column(In *source, Line *lines, int field, int64_t count) noexcept nogil:
+    cdef int64_t size, i
+    if get_long(source, &size) or size != count:
+        return False
+    for i in range(count):
+        if _read_item(source, &lines[i], field) or field == LINE and not _LEAST_INT <= lines[i].number[LINE] <= _LARGEST_INT:
+            return False
+    return get_long(source, &size) == 0 and size == 0
+
+
+cdef int _text_length(Text *text) except -2:
+    """Return a text's characters."""
+    cdef In source
+    cdef int64_t size = 0
+    source.at, source.end = text.at, text.at + text.size
+    get_long(&source, &size)
+    return _characters(source.at, size)
 
 
 # -- an order line on the wire ---------------------------------------------------------------------------------------------

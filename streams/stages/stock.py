@@ -14,14 +14,10 @@ from streams.domain import stock
 from streams.domain.order_line import PlainLine, check_line, presentable
 from streams.domain.stock import Command, Product
 from streams.runtime.records import DecidesAlone, Place, Record, StageKind, Write
-from streams.stages.outbox import Columns, DeadLetters, decode_or_give_up
+from streams.stages.outbox import DeadLetters, decode_or_give_up
 from streams.stages.stock_table import LINE, StockTable, new_table
 
 _line_of = itemgetter(*LINE)
-MOVEMENT_COLUMNS: Final = (
-    *("kind", "command_id", "order_id", "line", "product_id", "quantity", "refusal", "available", "reserved", "shipped"),
-    *("received", "written_off", "returned", "version", "offset", "index", "actor"),
-)
 
 
 class StockStage(DecidesAlone):
@@ -58,7 +54,6 @@ class _StockBatch:
         self.now = now
         rows.begin(now)
         self.dead = DeadLetters("stock")
-        self.movements = Columns(STOCK_DECISIONS, "StockMovements", MOVEMENT_COLUMNS, ("kind", "refusal"))
         self.forwarded: list[Write] = []
 
     def take(self, record: Record) -> None:
@@ -151,7 +146,7 @@ class _StockBatch:
         p = product
         levels = (p.available, p.reserved, p.shipped, p.received, p.written_off, p.returned, p.version)
         asked = (command.kind, command.command_id, command.order_id, command.line, command.product_id, command.quantity, refusal)
-        self.movements.items[self.place.partition].append((*asked, *levels, record.offset, index, actor))
+        self.rows.move((*asked, *levels, record.offset, index, actor))
 
     def _alone(self, command: Command, actor: str) -> bytes:
         """Return one item of a columnar record as a record of its own."""
@@ -163,7 +158,7 @@ class _StockBatch:
     def writes(self) -> list[Write]:
         return [
             *(Write(STOCK_DECISIONS, partition, None, value) for partition, value in self.rows.answers()),
-            *self.movements.writes({"partition": self.place.partition, "decided_at": self.now}),
+            *(Write(STOCK_DECISIONS, self.place.partition, None, value) for value in self.rows.movements()),
             *self.forwarded,
             *self.dead.writes(self.now),
             *self._changed(),

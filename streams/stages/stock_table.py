@@ -18,6 +18,10 @@ from streams.stages.rows import Rows
 
 LINE: Final = ("order_id", "line", "line_count", "product_id", "quantity", "unit_price", "currency", "user_id", "payment_token", "placed_at")
 DECISION_COLUMNS: Final = (*LINE, "refusal", "available", "version", "offset", "index")
+MOVEMENT_COLUMNS: Final = (
+    *("kind", "command_id", "order_id", "line", "product_id", "quantity", "refusal", "available", "reserved", "shipped"),
+    *("received", "written_off", "returned", "version", "offset", "index", "actor"),
+)
 
 
 class StockTable(Protocol):
@@ -44,7 +48,7 @@ class StockTable(Protocol):
         """Begin a batch, decided at `now` (ms); forgets the one before."""
 
     def take(self, records: Sequence[Record], at: int) -> int:
-        """Answer the order lines of the records from `at` on; return which record is the first that is left to the caller."""
+        """Answer the order lines of the records from `at` on, and do what the orders agent asks; return which record is the first left to the caller."""
         ...
 
     def answer(self, partition: int, fields: tuple[Any, ...]) -> None:
@@ -52,6 +56,13 @@ class StockTable(Protocol):
 
     def answers(self) -> list[tuple[int, bytes]]:
         """Return the batch's StockDecisions: (partition, record), in the order in which the partitions were first answered to."""
+        ...
+
+    def move(self, fields: tuple[Any, ...]) -> None:
+        """Add what became of a command: the values of MOVEMENT_COLUMNS."""
+
+    def movements(self) -> list[bytes]:
+        """Return the batch's StockMovements, which all go to this partition."""
         ...
 
     def changed(self) -> list[tuple[bytes, bytes, bytes]]:
@@ -74,6 +85,7 @@ class PlainTable(Rows[str, Product]):
         self._now = now
         self._touched: dict[str, None] = {}
         self._answers = Columns(STOCK_DECISIONS, "StockDecisions", DECISION_COLUMNS, ("refusal",))
+        self._movements = Columns(STOCK_DECISIONS, "StockMovements", MOVEMENT_COLUMNS, ("kind", "refusal"))
 
     def put(self, product: Product) -> None:
         self[product.product_id] = product
@@ -86,8 +98,16 @@ class PlainTable(Rows[str, Product]):
         self._answers.items[partition].append(fields)
 
     def answers(self) -> list[tuple[int, bytes]]:
-        common = {"partition": self._place.partition, "decided_at": self._now}
-        return [(write.partition, write.value or b"") for write in self._answers.writes(common)]
+        return [(write.partition, write.value or b"") for write in self._answers.writes(self._common())]
+
+    def move(self, fields: tuple[Any, ...]) -> None:
+        self._movements.items[self._place.partition].append(fields)
+
+    def movements(self) -> list[bytes]:
+        return [write.value or b"" for write in self._movements.writes(self._common())]
+
+    def _common(self) -> dict[str, int]:
+        return {"partition": self._place.partition, "decided_at": self._now}
 
     def changed(self) -> list[tuple[bytes, bytes, bytes]]:
         row, stock_level = codec.encoder("ProductRow"), codec.encoder("StockLevel")

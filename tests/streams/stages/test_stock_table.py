@@ -87,13 +87,17 @@ def sagas(draw: st.DrawFn) -> Record:
             "quantity": st.integers(1, 3),
         }
     )
-    return record("StockCommands", stock_commands(draw(st.lists(items, min_size=1, max_size=4))))
+    odd = st.sampled_from([{"quantity": 0}, {"order_id": 0}, {"kind": 7}, {"kind": 13, "command_id": "again"}, {"product_id": product_at(0, 9)}, {"line": -1}])
+    many = draw(st.lists(items, min_size=1, max_size=6))
+    if draw(st.integers(0, 4)) == 0:
+        many[0] |= draw(odd)
+    return record("StockCommands", stock_commands(many, draw(st.sampled_from(["orders", "orders", "é" * 64, "x" * 65]))))
 
 
 @st.composite
 def spoiled(draw: st.DrawFn) -> Record:
     """Bytes of order lines with some changed, cut off or added."""
-    value = bytearray(draw(orders()).value or b"")
+    value = bytearray(draw(st.one_of(orders(), sagas())).value or b"")
     for _ in range(draw(st.integers(0, 3))):
         value[draw(st.integers(0, len(value) - 1))] = draw(st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 2, 0x80, 0xFF])))
     cut = draw(st.one_of(st.just(len(value)), st.integers(0, len(value))))
@@ -106,7 +110,7 @@ def orders() -> st.SearchStrategy[Record]:
     return st.one_of(one, many)
 
 
-batches = st.lists(st.one_of(orders(), orders(), orders(), commands(), sagas(), spoiled()), max_size=12).map(
+batches = st.lists(st.one_of(orders(), orders(), orders(), commands(), sagas(), sagas(), spoiled()), max_size=12).map(
     lambda records: [found._replace(offset=n) for n, found in enumerate(records)]
 )
 
@@ -145,6 +149,13 @@ def test_plain_lines_are_taken_by_the_table_itself() -> None:
     assert table.take([sound[0], record("StockCommand", stock_command("FREEZE")), sound[1]], 0) == 1
     assert table.take([record("OrderLine", line(product_id=product_at(1)))], 0) == 0
     assert table.take([record("OrderLine", line(quantity=0))], 0) == 0
+    asked = [record("StockCommands", stock_commands([{"kind": kind, "quantity": 1}])) for kind in (StockCommandKind.RELEASE, StockCommandKind.SHIP)]
+    assert table.take([*asked, record("StockCommands", stock_commands([{"kind": StockCommandKind.REHOLD, "command_id": "a"}]))], 0) == 0, "nothing is held yet"
+    stocked = Product(product_at(0), available=5, reserved=5, received=10, version=2)
+    table.put(stocked)
+    assert table.take([*asked, record("StockCommands", stock_commands([{"kind": StockCommandKind.REHOLD, "command_id": "a"}]))], 0) == 2
+    assert table.take([record("StockCommands", stock_commands([{"kind": StockCommandKind.SHIP, "quantity": 2}] * 2))], 0) == 0, "3 are held"
+    assert table.take([record("StockCommands", stock_commands([{"kind": StockCommandKind.RETURN, "quantity": 1}]))], 0) == 1
 
 
 def test_more_answers_than_a_record_may_have_are_several_records() -> None:
@@ -153,6 +164,36 @@ def test_more_answers_than_a_record_may_have_are_several_records() -> None:
     batch = [record("OrderLines", columns(items[: MAX_ITEMS - 1])), record("OrderLines", columns(items)), record("OrderLine", line(order_id=order_at(2)))]
     writes = decide(stages, batch)
     assert [codec.decode(write.value).size for write in writes] == [MAX_ITEMS, MAX_ITEMS - 1, 1]
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize(
+    "moves",
+    [[], [(NOW - 5, 3)], [(NOW, 2)], [(NOW, 0)], [(NOW + 9, 2)], *([(NOW - 40 + n, 1) for n in range(count)] for count in (15, 16, 17)), [(NOW, 2**61)]],
+)
+def test_what_is_shipped_and_comes_back_is_remembered_alike(moves: list[tuple[int, int]], tracked: bool) -> None:
+    product = Product(OURS[0], available=9, reserved=9, shipped=9, received=27, version=7, tracked=tracked, recent_commands=["a", "é"], moves=moves)
+    stages = both()
+    for stage in stages:
+        stage.restore({product.product_id.encode(): codec.encode("ProductRow", to_row(product))})
+    kinds = [StockCommandKind.SHIP, StockCommandKind.RETURN, StockCommandKind.RELEASE, StockCommandKind.RETURN, StockCommandKind.SHIP, StockCommandKind.RETURN]
+    for number, kind in enumerate([*kinds, *kinds[:2] * 9]):
+        for later in (0, 1):
+            units = 2 if kind is StockCommandKind.SHIP and later else 1
+            asked = stock_commands([{"kind": kind, "product_id": product.product_id, "quantity": units}] * (1 + number % 2))
+            decide(stages, [record("StockCommands", asked)], NOW + number // 3 + later)
+    assert rows_of(stages[0]) == rows_of(stages[1])
+
+
+def test_as_many_commands_as_a_record_may_have() -> None:
+    products = [Product(product_at(0, n), reserved=10_000, received=10_000, version=1) for n in range(300)]
+    stages = both()
+    for stage in stages:
+        stage.restore({p.product_id.encode(): codec.encode("ProductRow", to_row(p)) for p in products})
+    items = [{"kind": StockCommandKind.SHIP, "product_id": products[n * 7 % 300].product_id, "quantity": n % 5 + 1} for n in range(MAX_ITEMS)]
+    batch = [record("StockCommands", stock_commands(items[:-1])), record("StockCommands", stock_commands(items))]
+    writes = decide(stages, batch)
+    assert [codec.decode(write.value).size for write in writes[:2]] == [MAX_ITEMS, MAX_ITEMS - 1]
 
 
 def test_empty_columns_and_columns_in_blocks_are_answered_alike() -> None:
