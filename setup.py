@@ -9,7 +9,7 @@ setup(
         Extension(
             module,
             [module.replace(".", "/") + ".pyx"],
-            depends=["schemas/_wire.pxd", *(f"streams/stages/_{name}.pxi" for name in ("columns", "lines", "money"))],
+            depends=["schemas/_wire.pxd", *(f"streams/stages/_{name}.pxi" for name in ("columns", "lines", "money", "outbox"))],
             extra_compile_args=["-O2"],
             optional=True,
         )

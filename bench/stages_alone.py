@@ -1,4 +1,6 @@
-"""CPU that an order costs in the orders and payments stages, in one process without servers: its answers, its charge, its payment.
+"""CPU that an order costs in the orders, payments and stock stages once its lines are answered, in one process without servers.
+
+Its answers, its charge, its payment, and that it is shipped: in the orders stage, and in the stock stage.
 
 python -m bench.stages_alone [--orders 20000] [--lines 1] [--batch-kib 16] [--plain-path]
 """
@@ -9,7 +11,7 @@ import json
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,13 +19,17 @@ import click
 
 from schemas import codec
 from schemas.order_times import BELOW_TIME_BITS, EPOCH_MS
-from schemas.partitions import order_partition
-from schemas.topics import PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_DECISIONS, Topic
+from schemas.outcomes import OrderCommandKind
+from schemas.partitions import order_partition, product_partition
+from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS, Topic
+from streams.domain.product import Product
 from streams.payments.sandbox import Sandbox
 from streams.runtime.records import Place, Record
 from streams.stages.orders import ANSWER, OrdersStage
 from streams.stages.payments import PaymentsStage
 from streams.stages.plain_way import PlainPathAlone
+from streams.stages.stock import StockStage
+from streams.stages.stock_table import PlainTable, StockTable, new_table
 
 HERE = Place(0, 8)
 NOW = EPOCH_MS + 10**10
@@ -79,6 +85,29 @@ def drive(stage: Any, topic: Topic, values: Sequence[bytes], most: int) -> tuple
     return used, said
 
 
+def ships(orders: int) -> Iterator[bytes]:
+    """Yield commands to ship all orders, as many in a record as the lines beside each other."""
+    ids = list(order_ids(orders))
+    for at in range(0, orders, AT_ONCE):
+        some = ids[at : at + AT_ONCE]
+        columns = {"command_id": [f"ship-{order_id}" for order_id in some], "order_id": some, "line": [0] * len(some), "quantity": [0] * len(some)}
+        yield codec.encode("OrderCommands", {**columns, "kind": bytes([OrderCommandKind.SHIP]) * len(some), "issued_at": NOW, "actor": "warehouse"})
+
+
+def unload(asked: Sequence[bytes], most: int, table: Callable[[Place], StockTable]) -> float:
+    """Let the stock stages of all partitions carry out what is asked of one another's products; return the CPU seconds."""
+    used = 0.0
+    homes: defaultdict[int, list[bytes]] = defaultdict(list)
+    for value in asked:
+        homes[product_partition(codec.decode(value).value["product_id"][0], HERE.partitions)].append(value)
+    for partition, values in homes.items():
+        stage = StockStage(Place(partition, HERE.partitions), table)
+        for product_id in {found for value in values for found in codec.decode(value).value["product_id"]}:
+            stage.rows.put(Product(product_id, reserved=10**9, received=10**9, version=1))
+        used += drive(stage, STOCK_COMMANDS, values, most)[0]
+    return used
+
+
 @click.command()
 @click.option("--orders", default=20_000, show_default=True)
 @click.option("--lines", default=1, show_default=True, help="of each order")
@@ -92,9 +121,12 @@ def main(orders: int, lines: int, batch_kib: int, plain_path: bool) -> None:
     held, asked = drive(asking, STOCK_DECISIONS, list(decisions(orders, lines)), batch_kib * 1024)
     charged, answered = drive(paying, PAYMENT_REQUESTS, asked[PAYMENT_REQUESTS.name], batch_kib * 1024)
     paid, outcomes = drive(asking, PAYMENT_RESULTS, answered[PAYMENT_RESULTS.name], batch_kib * 1024)
-    assert len(outcomes["order.outcomes"]) == orders
-    times = {name: round(seconds / orders * 1e6, 2) for name, seconds in (("answers", held), ("charge", charged), ("payment", paid))}
-    per_line = round((held + charged + paid) / orders / lines * 1e6, 2)
+    assert len(outcomes[ORDER_OUTCOMES.name]) == orders
+    shipped, moves = drive(asking, ORDER_COMMANDS, list(ships(orders)), batch_kib * 1024)
+    moved = unload(moves[STOCK_COMMANDS.name], batch_kib * 1024, PlainTable if plain_path else new_table)
+    steps = {"answers": held, "charge": charged, "payment": paid, "ship": shipped, "stock": moved}
+    times = {name: round(seconds / orders * 1e6, 2) for name, seconds in steps.items()}
+    per_line = round(sum(steps.values()) / orders / lines * 1e6, 2)
     click.echo(json.dumps({"orders": orders, "lines": lines, "batch_kib": batch_kib, "plain_path": plain_path, **times, "us_per_line": per_line}))
 
 

@@ -87,12 +87,23 @@ cdef inline bint _read_text(In *source, Text *text) except -1:
     return True
 
 
-cdef inline object _str_of(Text *text):
+cdef inline int64_t _length_in_bytes(Text *text) noexcept nogil:
     cdef In source
     cdef int64_t size = 0
     source.at, source.end = text.at, text.at + text.size
     get_long(&source, &size)
-    return PyUnicode_DecodeUTF8(<const char *>source.at, size, NULL)
+    return size
+
+
+cdef inline int _length(Text *text) except -2:
+    """Return a text's characters."""
+    cdef int64_t size = _length_in_bytes(text)
+    return _characters(text.at + text.size - size, size)
+
+
+cdef inline object _str_of(Text *text):
+    cdef int64_t size = _length_in_bytes(text)
+    return PyUnicode_DecodeUTF8(<const char *>text.at + text.size - size, size, NULL)
 
 
 cdef inline int _begin(Out *out, bytes head) except -1:

@@ -21,22 +21,27 @@ from heapq import heappush
 
 from schemas import codec
 from schemas.order_times import BELOW_TIME_BITS, EPOCH_MS
-from schemas.outcomes import LineStatus, OrderStatus, PaymentKind, PaymentResult, Refusal
-from schemas.topics import ORDER_OUTCOMES, ORDER_STATE, PAYMENT_RESULTS, STOCK_DECISIONS
-from streams.domain.order_events import LineAnswer, PaymentAnswer, is_payment_answer
+from schemas.outcomes import (
+    MAX_ACTOR_LENGTH, MAX_COMMAND_ID_LENGTH, LineStatus, OrderCommandKind, OrderStatus, PaymentKind, PaymentResult, Refusal, StockCommandKind,
+)
+from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS
+from streams.domain.order_events import LineAnswer, OrderCommand, PaymentAnswer, is_payment_answer
 from streams.runtime.records import Write
 
 from schemas._wire cimport Out, digits, hashed, put_bytes, put_long, release, reserve
 
 include "_lines.pxi"
 include "_money.pxi"
+include "_outbox.pxi"
 
-VERSION = 1
+VERSION = 2
 
 cdef enum:
     CODES = 4  # kinds of payments and their results are below
 cdef enum:
     MOST_LINES = 1_000
+cdef int _SHIPPED = OrderStatus.SHIPPED, _SHIP = OrderCommandKind.SHIP, _MAX_COMMAND_ID = MAX_COMMAND_ID_LENGTH
+cdef uint8_t _SHIPPED_LINE = LineStatus.SHIPPED, _SHIP_UNITS = StockCommandKind.SHIP, _ASKED = PaymentKind.CHARGE
 cdef int _RESERVING = OrderStatus.RESERVING, _PAYING = OrderStatus.PAYING, _CONFIRMED = OrderStatus.CONFIRMED
 cdef int _CHARGE = PaymentKind.CHARGE, _PAID = PaymentResult.PAID, _HELD = LineStatus.HELD
 cdef int64_t _EPOCH_MS = EPOCH_MS
@@ -44,15 +49,22 @@ cdef int _BELOW_TIME_BITS = BELOW_TIME_BITS
 cdef uint8_t _of_valid_line[256]
 cdef bint _payment_answers[CODES][CODES]
 cdef object _new = tuple.__new__
-cdef object _ASKED = PaymentKind.CHARGE
 cdef tuple _DECISION = (OrderStatus.CONFIRMED.name, "")
 cdef bytes _ROW_HEAD = codec.head("OrderRow"), _OUTCOME_HEAD = codec.head("OrderOutcome")
-cdef bytes _ANSWERS_HEAD = codec.head("StockDecisions"), _RESULTS_HEAD = codec.head("PaymentResults")
-cdef int _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE
+cdef bytes _ANSWERS_HEAD = codec.head("StockDecisions"), _RESULTS_HEAD = codec.head("PaymentResults"), _COMMANDS_HEAD = codec.head("OrderCommands")
+cdef tuple _MOVES = (
+    STOCK_COMMANDS, "StockCommands", ("kind", "command_id", "order_id", "line", "product_id", "quantity", "as_of"),
+    (CODE, WORD, NUMBER, NUMBER, WORD, NUMBER, NUMBER),
+)
+cdef tuple _REQUESTS = (
+    PAYMENT_REQUESTS, "PaymentRequests", ("kind", "order_id", "attempt", "sequence", "amount", "currency", "payment_token", "user_id"),
+    (CODE, NUMBER, NUMBER, NUMBER, NUMBER, WORD, WORD, WORD),
+)
+cdef int _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE, _SHIPPED_CODE, _ALL_SHIPPED_CODE, _LINE_SHIPPED_CODE
 
 
 def _note_codes():
-    global _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE
+    global _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE, _SHIPPED_CODE, _ALL_SHIPPED_CODE, _LINE_SHIPPED_CODE
     assert MAX_LINES == MOST_LINES and _HELD == 0
     for refusal in Refusal:
         _of_valid_line[<int>refusal] = not refusal.is_invalid_line
@@ -60,9 +72,10 @@ def _note_codes():
         for result in range(CODES):
             _payment_answers[<int>kind][<int>result] = is_payment_answer(kind, result)
     outcome = _types(json.loads(codec.schema_text("OrderOutcome")))
-    _DECIDED_CODE = outcome["change"]["symbols"].index("DECIDED")
-    _CONFIRMED_CODE = outcome["status"]["symbols"].index("CONFIRMED")
-    _HELD_CODE = _types(outcome["lines"]["items"])["status"]["symbols"].index("HELD")
+    changes, statuses, lines = outcome["change"]["symbols"], outcome["status"]["symbols"], _types(outcome["lines"]["items"])["status"]["symbols"]
+    _DECIDED_CODE, _SHIPPED_CODE = changes.index("DECIDED"), changes.index("SHIPPED")
+    _CONFIRMED_CODE, _ALL_SHIPPED_CODE = statuses.index("CONFIRMED"), statuses.index("SHIPPED")
+    _HELD_CODE, _LINE_SHIPPED_CODE = lines.index("HELD"), lines.index("SHIPPED")
 
 
 def _types(record):
@@ -78,6 +91,13 @@ cdef struct Item:
     int64_t quantity
     int64_t unit_price
 
+cdef struct Command:
+    Text command_id
+    int64_t order_id
+    int64_t line
+    int64_t quantity
+
+
 @cython.final
 @cython.no_gc
 @cython.freelist(1024)
@@ -88,7 +108,9 @@ cdef class Open:
     cdef bytes key
     cdef int64_t order_id, placed_at, decided_at, deadline, amount, charged, attempt
     cdef int status, line_count, count, room
+    cdef int64_t version
     cdef Text user, currency, token
+    cdef Text command  # that it was shipped by; of size 0 until then
     cdef Item *items
     cdef Item first
 
@@ -103,11 +125,14 @@ cdef class PlainWay:
     cdef int partition, partitions
     cdef int64_t now, deadline, retention
     cdef object stage, batch, rows, cold, open, deadlines, note
-    cdef list asked, outcomes, kept
+    cdef ColumnsOut moves
+    cdef ColumnsTo asked
+    cdef list outcomes, kept
     cdef bytes fresh
     cdef dict under_way
     cdef Line *lines
     cdef Money *results
+    cdef Command *commands
     cdef uint16_t[MOST_LINES + 1] places
     cdef int confirmed
     cdef Out scratch
@@ -115,7 +140,8 @@ cdef class PlainWay:
     def __cinit__(self, *_):
         self.lines = <Line *>malloc(_MAX_ITEMS * sizeof(Line))
         self.results = <Money *>malloc(_MAX_ITEMS * sizeof(Money))
-        if self.lines == NULL or self.results == NULL:
+        self.commands = <Command *>malloc(_MAX_ITEMS * sizeof(Command))
+        if self.lines == NULL or self.results == NULL or self.commands == NULL:
             raise MemoryError
         memset(self.places, 0, sizeof(self.places))
 
@@ -127,6 +153,7 @@ cdef class PlainWay:
     def __dealloc__(self):
         free(self.lines)
         free(self.results)
+        free(self.commands)
         release(&self.scratch)
 
     # -- a batch -----------------------------------------------------------------------------------------------------------
@@ -136,7 +163,9 @@ cdef class PlainWay:
         stage = self.stage
         self.batch, self.now, self.deadline, self.retention = batch, now, now + stage.timeout, stage.retention.ms
         self.cold, self.open, self.deadlines, self.note = self.rows.cold, stage.open, stage.deadlines, stage.retention.note
-        self.asked, self.outcomes = batch.requests.items[self.partition], batch.outcomes
+        batch.requests = requests = ColumnsOut(*_REQUESTS)
+        batch.moves = self.moves = ColumnsOut(*_MOVES)
+        self.asked, self.outcomes = requests[self.partition], batch.outcomes
         self.under_way, self.kept, self.confirmed = {}, [], 0
 
     def take(self, record):
@@ -148,6 +177,8 @@ cdef class PlainWay:
             return self._take_answers(record, <bytes>value)
         if _begins(<bytes>value, _RESULTS_HEAD) and topic == PAYMENT_RESULTS.name:
             return self._take_results(record, <bytes>value)
+        if _begins(<bytes>value, _COMMANDS_HEAD) and topic == ORDER_COMMANDS.name:
+            return self._take_commands(record, <bytes>value)
         return False
 
     def leave(self, number):
@@ -280,8 +311,15 @@ cdef class PlainWay:
         """As ask_charge."""
         order.status = _PAYING
         order.attempt += 1
-        self.asked.append((_ASKED, order.number, order.attempt, 0, order.amount, _str_of(&order.currency), _str_of(&order.token), _str_of(&order.user)))
-        return 0
+        put_bytes(&self.asked.columns[0], &_ASKED, 1)
+        put_long(&self.asked.columns[1], order.order_id)
+        put_long(&self.asked.columns[2], order.attempt)
+        put_long(&self.asked.columns[3], 0)
+        put_long(&self.asked.columns[4], order.amount)
+        _put(&self.asked.columns[5], &order.currency)
+        _put(&self.asked.columns[6], &order.token)
+        _put(&self.asked.columns[7], &order.user)
+        return self.asked.added()
 
     # -- answers of the payments agent -------------------------------------------------------------------------------------
 
@@ -318,23 +356,73 @@ cdef class PlainWay:
         cdef Open order = self._known(number, result.order_id)
         if order is None or order.status != _PAYING or order.attempt != result.attempt:
             return False
-        order.status, order.deadline, order.charged, order.decided_at = _CONFIRMED, 0, result.amount, self.now
+        order.status, order.version, order.deadline, order.charged, order.decided_at = _CONFIRMED, 1, 0, result.amount, self.now
         self.under_way[number] = order
         self.open.pop(number, None)
-        self.outcomes.append(_new(Write, (ORDER_OUTCOMES, self.partition, order.key, self._outcome(order))))
+        self.outcomes.append(_new(Write, (ORDER_OUTCOMES, self.partition, order.key, self._outcome(order, _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE))))
         self.confirmed += 1
         return True
 
+    # -- commands ----------------------------------------------------------------------------------------------------------
+
+    cdef bint _take_commands(self, record, bytes value) except -1:
+        cdef In source = _body(value)
+        cdef const uint8_t *kinds = NULL
+        cdef Command *command
+        cdef Text actor
+        cdef int64_t time
+        cdef int count = _read_commands(&source, self.commands, &kinds)
+        cdef int i
+        if count < 0 or get_long(&source, &time) or not _read_text(&source, &actor) or source.at != source.end:
+            return False
+        self.kept.append(value)
+        for i in range(count):
+            command = &self.commands[i]
+            if kinds[i] != _SHIP or command.line or command.quantity or not self._ship(command):
+                self.batch.command(record, i, _order_command(command, kinds[i], _str_of(&actor)[:MAX_ACTOR_LENGTH]))
+        return True
+
+    cdef bint _ship(self, Command *command) except -1:
+        """As ship, of a whole order; False, with nothing done, for one that is not confirmed or that anything was done about since."""
+        cdef Open order
+        if _home(command.order_id, self.partitions) != self.partition or not 0 < _length(&command.command_id) <= _MAX_COMMAND_ID:
+            return False
+        number = command.order_id
+        order = self._known(number, command.order_id)
+        if order is None or order.status != _CONFIRMED:
+            return False
+        order.status, order.version, order.command = _SHIPPED, order.version + 1, command.command_id
+        self.under_way[number] = order
+        self.open.pop(number, None)
+        for i in range(order.count):
+            self._move(order, &order.items[i])
+        self.outcomes.append(_new(Write, (ORDER_OUTCOMES, self.partition, order.key, self._outcome(order, _SHIPPED_CODE, _ALL_SHIPPED_CODE, _LINE_SHIPPED_CODE))))
+        return True
+
+    cdef int _move(self, Open order, Item *item) except -1:
+        """Tell the stock agent that a line is shipped."""
+        cdef Py_ssize_t length = _length_in_bytes(&item.product)
+        cdef int home = (hashed(item.product.at + item.product.size - length, length) & 0x7FFFFFFF) % <uint32_t>self.partitions
+        cdef ColumnsTo to = self.moves.of(home)
+        put_bytes(&to.columns[0], &_SHIP_UNITS, 1)
+        put_long(&to.columns[1], 0)
+        put_long(&to.columns[2], order.order_id)
+        put_long(&to.columns[3], item.number)
+        _put(&to.columns[4], &item.product)
+        put_long(&to.columns[5], item.quantity)
+        put_long(&to.columns[6], 0)
+        return to.added()
+
     # -- what is written ---------------------------------------------------------------------------------------------------
 
-    cdef bytes _outcome(self, Open order):
-        """As `publish` of an order that was just confirmed."""
+    cdef bytes _outcome(self, Open order, int change, int status, int of_lines):
+        """As `publish`; the codes are those of OrderOutcome's symbols."""
         cdef Out *out = &self.scratch
         _begin(out, _OUTCOME_HEAD)
         put_long(out, order.order_id)
-        put_long(out, 1)
-        put_long(out, _DECIDED_CODE)
-        put_long(out, _CONFIRMED_CODE)
+        put_long(out, order.version)
+        put_long(out, change)
+        put_long(out, status)
         put_long(out, 0)
         _put(out, &order.user)
         _put(out, &order.currency)
@@ -343,13 +431,13 @@ cdef class PlainWay:
         put_long(out, 0)
         put_long(out, order.attempt if order.charged else 0)
         put_long(out, order.line_count)
-        self._put_lines(out, order)
+        self._put_lines(out, order, of_lines)
         put_long(out, order.placed_at)
         put_long(out, order.decided_at)
         put_long(out, self.now)
         return PyBytes_FromStringAndSize(<char *>out.data, out.size)
 
-    cdef int _put_lines(self, Out *out, Open order) except -1:
+    cdef int _put_lines(self, Out *out, Open order, int status) except -1:
         """Write an outcome's lines in the order of their numbers."""
         cdef int i, left = order.count
         put_long(out, left)
@@ -359,7 +447,7 @@ cdef class PlainWay:
         while left:
             i += 1
             if self.places[i]:
-                _put_line(out, &order.items[self.places[i] - 1])
+                _put_line(out, &order.items[self.places[i] - 1], status)
                 self.places[i] = 0
                 left -= 1
         return put_long(out, 0)
@@ -371,7 +459,7 @@ cdef class PlainWay:
         _begin(out, _ROW_HEAD)
         put_long(out, order.order_id)
         put_long(out, order.status)
-        put_long(out, order.status == _CONFIRMED)
+        put_long(out, order.version)
         put_long(out, 0)
         _put(out, &order.user)
         _put(out, &order.currency)
@@ -392,11 +480,15 @@ cdef class PlainWay:
         _next_array(out, order.count)
         for i in range(order.count):
             put_long(out, order.items[i].unit_price)
-        _put_zeros(out, order.count)
+        _put_statuses(out, order.count, _SHIPPED_LINE if order.status == _SHIPPED else 0)
         put_long(out, order.attempt)
         put_long(out, order.charged)
-        for i in range(5):  # nothing given back, no commands
+        for i in range(4):  # nothing given back
             put_long(out, 0)
+        if order.command.size:
+            put_long(out, 1)
+            _put(out, &order.command)
+        put_long(out, 0)
         return PyBytes_FromStringAndSize(<char *>out.data, out.size)
 
     cdef Open _of_row(self, object number, int64_t order_id, bytes key, object value):
@@ -449,7 +541,8 @@ cdef Open _new_order(object number, int64_t order_id, bytes key):
     cdef Open order = Open.__new__(Open)
     order.number, order.order_id, order.key = number, order_id, key
     order.items, order.room, order.count = &order.first, 1, 0
-    order.amount = order.charged = order.attempt = order.decided_at = 0
+    order.amount = order.charged = order.attempt = order.decided_at = order.version = 0
+    order.command.size = 0
     return order
 
 
@@ -494,22 +587,59 @@ cdef object _payment_answer(Money *result, uint8_t kind, uint8_t code):
     )
 
 
+cdef object _order_command(Command *command, int kind, actor):
+    return OrderCommand(kind, _str_of(&command.command_id), command.order_id, command.line, command.quantity, actor)
+
+
 # -- reading ---------------------------------------------------------------------------------------------------------------
 
 
+cdef int _read_commands(In *source, Command *commands, const uint8_t **kinds) except -2:
+    """Read the columns of OrderCommands, each in one block; return how many items there are, or -1 for anything else."""
+    cdef int64_t count, size
+    cdef int i, column
+    if get_long(source, &count) or not 0 < count <= _MAX_ITEMS or source.end - source.at < count:
+        return -1
+    kinds[0] = source.at
+    source.at += count
+    for column in range(4):
+        if get_long(source, &size) or size != count:
+            return -1
+        for i in range(count):
+            if not _read_part(source, &commands[i], column):
+                return -1
+        if get_long(source, &size) or size:
+            return -1
+    return <int>count
+
+
+cdef bint _read_part(In *source, Command *command, int column) except -1:
+    if column == 0:
+        return _read_text(source, &command.command_id)
+    if column == 1:
+        return get_long(source, &command.order_id) == 0
+    if column == 2:
+        return get_long(source, &command.line) == 0 and _LEAST_INT <= command.line <= _LARGEST_INT
+    return get_long(source, &command.quantity) == 0
+
+
 cdef bint _read_header(In *source, Open order) except -1:
-    """Read a row up to its lines; False if it is not of an order under way that has only held lines and no commands."""
-    cdef int64_t order_id, status, version, refusal, count
-    if get_long(source, &order_id) or get_long(source, &status) or get_long(source, &version) or get_long(source, &refusal):
+    """Read a row up to its lines; False unless it is of an order under way, or confirmed."""
+    cdef int64_t order_id, status, refusal, count
+    if get_long(source, &order_id) or get_long(source, &status) or get_long(source, &order.version) or get_long(source, &refusal):
         return False
-    if order_id != order.order_id or status != _RESERVING and status != _PAYING or version or refusal:
+    if order_id != order.order_id or status != _RESERVING and status != _PAYING and status != _CONFIRMED or refusal:
         return False
     if not (_read_text(source, &order.user) and _read_text(source, &order.currency) and _read_text(source, &order.token)):
         return False
     if get_long(source, &order.placed_at) or get_long(source, &order.decided_at) or get_long(source, &order.deadline) or get_long(source, &count):
         return False
     order.status, order.line_count = <int>status, <int>count
-    return order.decided_at == 0 and order.deadline > 0 and 0 < count <= _MAX_LINES
+    if not 0 < count <= _MAX_LINES:
+        return False
+    if status == _CONFIRMED:
+        return 0 < order.version < _LARGEST_INT and order.deadline == 0
+    return order.version == 0 and order.decided_at == 0 and order.deadline > 0
 
 
 cdef inline bint _is_next_array(In *source, int64_t count) noexcept nogil:
@@ -546,7 +676,7 @@ cdef bint _read_prices(In *source, Open order) noexcept:
 
 
 cdef bint _read_rest(In *source, Open order) noexcept:
-    """Read a row from its lines' status on; False unless all lines are held and nothing was charged, given back or asked for by a command."""
+    """Read a row from its lines' status on; False unless all lines are held and nothing was given back, asked for by a command, or charged too early."""
     cdef int64_t number, i
     cdef int place
     if get_long(source, &number) or number:
@@ -563,9 +693,11 @@ cdef bint _read_rest(In *source, Open order) noexcept:
     for i in range(order.count + 1):
         if get_long(source, &number) or number:
             return False
-    if get_long(source, &order.attempt) or not 0 <= order.attempt < _MAX_ATTEMPT:
+    if get_long(source, &order.attempt) or not 0 <= order.attempt < _MAX_ATTEMPT or get_long(source, &order.charged):
         return False
-    for place in range(6):
+    if order.charged < 0 or order.charged and order.status != _CONFIRMED:
+        return False
+    for place in range(5):
         if get_long(source, &number) or number:
             return False
     return source.at == source.end
@@ -580,23 +712,23 @@ cdef inline int _next_array(Out *out, int count) except -1:
     return put_long(out, count)
 
 
-cdef int _put_zeros(Out *out, int count) except -1:
-    """End the lines' prices, and write that all of them are held, not refused, and none came back."""
+cdef int _put_statuses(Out *out, int count, uint8_t status) except -1:
+    """End the lines' prices, and write that all lines have this status, none was refused, and nothing came back."""
     cdef int place
     put_long(out, 0)
     for place in range(3):
         put_long(out, count)
         reserve(out, count)
-        memset(out.data + out.size, 0, count)
+        memset(out.data + out.size, 0 if place else status, count)
         out.size += count
     return put_long(out, 0)
 
 
-cdef int _put_line(Out *out, Item *item) except -1:
+cdef int _put_line(Out *out, Item *item, int status) except -1:
     put_long(out, item.number)
     _put(out, &item.product)
     put_long(out, item.quantity)
     put_long(out, item.unit_price)
-    put_long(out, _HELD_CODE)
+    put_long(out, status)
     put_long(out, 0)
     return put_long(out, 0)

@@ -529,7 +529,7 @@ cdef class Table:
         cdef int i
         if count < 0 or get_long(&source, &time) or not _read_text(&source, &actor) or source.at != source.end:
             return False
-        characters = _text_length(&actor)
+        characters = _length(&actor)
         if characters > _MAX_ACTOR:
             return False
         self.record += 1
@@ -873,15 +873,6 @@ cdef bint _read_column(In *source, Line *lines, int field, int64_t count) noexce
         if _read_item(source, &lines[i], field) or field == LINE and not _LEAST_INT <= lines[i].number[LINE] <= _LARGEST_INT:
             return False
     return get_long(source, &size) == 0 and size == 0
-
-
-cdef int _text_length(Text *text) except -2:
-    """Return a text's characters."""
-    cdef In source
-    cdef int64_t size = 0
-    source.at, source.end = text.at, text.at + text.size
-    get_long(&source, &size)
-    return _characters(source.at, size)
 
 
 # -- an order line on the wire ---------------------------------------------------------------------------------------------

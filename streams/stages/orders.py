@@ -160,12 +160,12 @@ class _OrdersBatch:
         command = OrderCommand(
             OrderCommandKind[value["kind"]], value["command_id"], value["order_id"], value["line"], value["quantity"], value["actor"][:MAX_ACTOR_LENGTH]
         )
-        self._command(record, 0, command)
+        self.command(record, 0, command)
 
     def _take_commands(self, record: Record, value: dict[str, Any]) -> None:
         actor = value["actor"][:MAX_ACTOR_LENGTH]
         for index, fields in enumerate(zip(*_commands_of(value), strict=True)):
-            self._command(record, index, OrderCommand(*(*fields, actor)))
+            self.command(record, index, OrderCommand(*(*fields, actor)))
 
     def _take_import(self, record: Record, value: dict[str, Any]) -> None:
         imported = saga.import_of(value)
@@ -178,7 +178,7 @@ class _OrdersBatch:
         else:
             self.event(record, 0, imported.order_id, imported)
 
-    def _command(self, record: Record, index: int, command: OrderCommand) -> None:
+    def command(self, record: Record, index: int, command: OrderCommand) -> None:
         fault = saga.check_order_command(*command[:-1])
         if fault is not None:
             self.dead.add(record, index, DeadLetterReason.INVALID_COMMAND, fault, item=self._alone(command))

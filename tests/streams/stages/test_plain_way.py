@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import codec, compiled
-from schemas.outcomes import MAX_AMOUNT, MAX_LINES, MAX_PRICE, MAX_QUANTITY, OrderStatus, PaymentKind, PaymentResult
-from schemas.topics import ORDER_OUTCOMES, ORDER_STATE, PAYMENT_RESULTS, STOCK_DECISIONS
-from streams.domain.order import Order, to_row
-from streams.runtime.records import BrokenRowError, Place, Record, Write
+from schemas.outcomes import MAX_AMOUNT, MAX_LINES, MAX_PRICE, MAX_QUANTITY, OrderCommandKind, PaymentKind, PaymentResult
+from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, ORDER_STATE, PAYMENT_RESULTS, STOCK_DECISIONS
+from streams.domain.order import to_row
+from streams.runtime.records import Place, Record, Write
 from streams.stages.orders import OrdersStage
 from streams.stages.plain_way import PlainPathAlone
 from tests.streams.stages.inputs import order_records
-from tests.support.stages import NOW, PARTITIONS, Item, answers, changelog, line, order_at, product_at, record, results, rows_of
+from tests.support.stages import NOW, PARTITIONS, Item, answers, changelog, columns, line, order_at, product_at, record, results, rows_of
 
 HERE = Place(0, PARTITIONS)
 TIMEOUT = 60_000
@@ -82,10 +82,38 @@ def payments(draw: st.DrawFn) -> Item:
     return whole | {name: draw(odd[name]) for name in draw(st.lists(st.sampled_from(sorted(odd)), min_size=1, max_size=2))}
 
 
+def order_commands(items: Sequence[Item], actor: str = "warehouse") -> Item:
+    """Return an OrderCommands record: whole orders are shipped, but for what an item says."""
+    whole = columns([{"kind": OrderCommandKind.SHIP, "command_id": f"ship-{item['order_id']}", "line": 0, "quantity": 0, **item} for item in items])
+    return {**whole, "kind": bytes(whole["kind"]), "issued_at": NOW, "actor": actor}
+
+
+@st.composite
+def ships(draw: st.DrawFn) -> Record:
+    plain: st.SearchStrategy[Item] = st.sampled_from([{"order_id": order_id} for order_id in ORDERS])
+    odd = [
+        {"kind": 0},
+        {"kind": 2},
+        {"kind": 10},
+        {"kind": 3},
+        {"line": 1},
+        {"line": -1},
+        {"quantity": 1},
+        {"quantity": -1},
+        {"command_id": ""},
+        {"command_id": "x" * 129},
+    ]
+    odd += [{"command_id": "é" * 128}, {"order_id": order_at(1)}, {"order_id": 0}, {"order_id": -5}, {"order_id": order_at(0, 30)}]
+    whole = draw(st.lists(plain, min_size=1, max_size=6))
+    return record(
+        "OrderCommands", order_commands([item | draw(st.sampled_from([{}] * 30 + odd)) for item in whole], draw(st.sampled_from(["warehouse", "é" * 65])))
+    )
+
+
 def plain_records() -> st.SearchStrategy[Record]:
     heard = st.lists(heard_lines(), min_size=1, max_size=8).map(lambda items: record("StockDecisions", answers(*items)))
     paid = st.lists(payments(), min_size=1, max_size=6).map(lambda items: record("PaymentResults", results(*items)))
-    return st.one_of(heard, heard, paid)
+    return st.one_of(heard, heard, paid, ships())
 
 
 @st.composite
@@ -96,7 +124,7 @@ def spoiled(draw: st.DrawFn) -> Record:
     for _ in range(draw(st.integers(0, 3))):
         value[draw(st.integers(0, len(value) - 1))] = draw(st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 2, 0x80, 0xFF])))
     cut = draw(st.one_of(st.just(len(value)), st.integers(0, len(value))))
-    topic = draw(st.sampled_from([STOCK_DECISIONS.name, PAYMENT_RESULTS.name]))
+    topic = draw(st.sampled_from([STOCK_DECISIONS.name, PAYMENT_RESULTS.name, ORDER_COMMANDS.name]))
     return Record(topic, 0, 0, b"key", bytes(value[:cut]) + draw(st.binary(max_size=2)))
 
 
@@ -155,7 +183,8 @@ def test_orders_of_many_lines_come_in_any_order_and_in_pieces(size: int) -> None
     writes = [write for at in range(0, len(pieces), 5) for write in decide(stages, pieces[at : at + 5])]
     paid = record("PaymentResults", results(*({"order_id": order_id, "amount": 5} for order_id in ORDERS)))
     writes += decide(stages, [paid])
-    assert sum(write.topic is ORDER_OUTCOMES for write in writes) == len(ORDERS)
+    writes += decide(stages, [record("OrderCommands", order_commands([{"order_id": order_id} for order_id in ORDERS]))])
+    assert sum(write.topic is ORDER_OUTCOMES for write in writes) == 2 * len(ORDERS)
     assert list(stages[0].rows) == [], "none of it needed the plain path"
 
 
@@ -186,72 +215,3 @@ def test_empty_columns_and_columns_in_blocks_are_answered_alike() -> None:
     assert codec.decode(split) == codec.decode(two) != split
     for value in (empty, split):
         decide(both(), [Record(STOCK_DECISIONS.name, 0, 3, None, value)])
-
-
-# -- rows ------------------------------------------------------------------------------------------------------------------
-
-
-def row_of(lines: int, of: int) -> bytes:
-    """Return the row of an order of which so many lines are held."""
-    writes = both()[1].decide([record("StockDecisions", answers(*lines_of(ORDERS[1], of)[:lines]))], NOW)
-    return changelog(writes, ORDER_STATE)[b"%d" % ORDERS[1]]
-
-
-@settings(max_examples=400)
-@given(st.data(), st.sampled_from([(1, 3), (2, 3), (3, 3)]))
-def test_a_row_of_any_bytes_is_read_alike(data: st.DataObject, held: tuple[int, int]) -> None:
-    value = bytearray(row_of(*held))
-    for _ in range(data.draw(st.integers(0, 3))):
-        value[data.draw(st.integers(5, len(value) - 1))] = data.draw(st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 2, 0x80, 0xFF])))
-    cut = data.draw(st.one_of(st.just(len(value)), st.just(len(value)), st.integers(5, len(value))))
-    batch = [
-        record("StockDecisions", answers(lines_of(ORDERS[1], 3)[2])),
-        record("PaymentResults", results({"order_id": ORDERS[1], "attempt": data.draw(st.sampled_from([1, 1, 2]))})),
-    ]
-    found = [_outcome(stage, bytes(value[:cut]), batch) for stage in both()]
-    assert found[0] == found[1]
-
-
-def _outcome(stage: OrdersStage, value: bytes, batch: list[Record]) -> Any:
-    stage.rows.recover({b"%d" % ORDERS[1]: value})
-    try:
-        return stage.decide(batch, NOW)
-    except (BrokenRowError, AssertionError, ValueError, KeyError, OverflowError) as error:
-        return type(error)
-
-
-def test_a_row_that_is_over_is_left_to_the_plain_path() -> None:
-    for status in OrderStatus:
-        stages = both()
-        order = Order(ORDERS[1], status=status, line_count=2, user_id="ann", currency="GBP", payment_token="tok_ann", deadline=9)
-        row = codec.encode("OrderRow", to_row(order))
-        found = [_outcome(stage, row, [record("StockDecisions", answers(*lines_of(ORDERS[1], 2)))]) for stage in stages]
-        assert found[0] == found[1]
-
-
-unusual = [
-    *({"version": 1}, {"refusal": 21}, {"decided_at": 5}, {"deadline": 0}, {"deadline": -5}, {"line_count": 1}, {"line_count": 1_001}, {"order_id": ORDERS[2]}),
-    *({"attempt": 2}, {"attempt": -1}, {"charged": 5}, {"refund_asked": 5}, {"refunded": 5}, {"refund_sequence": 1}, {"open_refunds": [1]}),
-    *({"recent_commands": ["a"]}, {"user_id": ""}, {"status": 1}, {"status": 10}, {"line": [1, 1]}, {"line": [1, 0]}, {"line": [2, 1_001]}),
-    *({"quantity": [0, 1]}, {"quantity": [1, 2**63 - 1]}, {"unit_price": [-1, 1]}, {"unit_price": [1, 2**40]}),
-    *({"line_status": b"\0\2"}, {"line_refusal": b"\0\x15"}, {"returned": [0, 1]}),
-]
-
-
-@pytest.mark.parametrize("held", [2, 3])
-@pytest.mark.parametrize("fields", unusual, ids=str)
-def test_a_row_with_something_unusual_in_it_is_decided_alike(fields: dict[str, Any], held: int) -> None:
-    row = codec.decode(row_of(held, 3)).value
-    odd = codec.encode("OrderRow", {**row, **(fields if held == 2 else _longer(fields))})
-    for batch in (HEARD, HEARD[1:]):
-        found = [_outcome(stage, odd, batch) for stage in both()]
-        assert found[0] == found[1]
-
-
-def _longer(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return what is said of two lines for three."""
-    return {name: bytes((*value, 0)) if isinstance(value, bytes) else [*value, 3] if name in PER_LINE else value for name, value in fields.items()}
-
-
-PER_LINE = ("line", "quantity", "unit_price", "returned")
-HEARD = [record("StockDecisions", answers(lines_of(ORDERS[1], 3)[2])), record("PaymentResults", results({"order_id": ORDERS[1]}))]
