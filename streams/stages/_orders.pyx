@@ -146,9 +146,8 @@ cdef class PlainWay:
         memset(self.places, 0, sizeof(self.places))
 
     def __init__(self, stage):
-        self.stage, self.rows = stage, stage.rows
         self.partition, self.partitions = stage.place
-        self.under_way, self.kept = {}, []
+        self._forget()
 
     def __dealloc__(self):
         free(self.lines)
@@ -160,7 +159,8 @@ cdef class PlainWay:
 
     def begin(self, batch, int64_t now):
         """Begin a batch, decided at `now` (ms)."""
-        stage = self.stage
+        stage = batch.stage
+        self.stage, self.rows = stage, stage.rows
         self.batch, self.now, self.deadline, self.retention = batch, now, now + stage.timeout, stage.retention.ms
         self.cold, self.open, self.deadlines, self.note = self.rows.cold, stage.open, stage.deadlines, stage.retention.note
         batch.requests = requests = ColumnsOut(*_REQUESTS)
@@ -205,8 +205,14 @@ cdef class PlainWay:
             writes.append(_new(Write, (ORDER_STATE, self.partition, order.key, value)))
         if self.confirmed:
             self.stage.tally.decisions[_DECISION] += self.confirmed
-        self.under_way, self.kept, self.batch = {}, [], None
+        self._forget()
         return writes
+
+    cdef void _forget(self):
+        """Hold nothing of the stage, which holds this, or of its batch: both are gone as soon as nobody else has them."""
+        self.stage = self.batch = self.rows = self.cold = self.open = self.deadlines = self.note = None
+        self.moves = self.asked = None
+        self.outcomes, self.kept, self.under_way = [], [], {}
 
     # -- orders ------------------------------------------------------------------------------------------------------------
 

@@ -61,7 +61,6 @@ cdef class PlainWay:
             raise MemoryError
 
     def __init__(self, stage):
-        self.stage, self.rows = stage, stage.rows
         self.partition, self.partitions = stage.place
         self.written = {}
 
@@ -71,6 +70,7 @@ cdef class PlainWay:
 
     def begin(self, batch, now):  # noqa: ARG002
         """Begin a batch."""
+        self.stage, self.rows = batch.stage, batch.rows
         self.batch, self.said, self.cold, self.written = batch, batch.said, self.rows.cold, {}
 
     def leave(self, number):
@@ -170,7 +170,8 @@ cdef class PlainWay:
     def changed(self, touched):
         """Return the writes of all rows that the batch changed; `touched` are those that the plain path has changed, since they were made here."""
         written, batch = self.written, self.batch
-        self.written, self.batch = {}, None
+        self.written = {}
+        self.batch = self.stage = self.rows = self.said = self.cold = None  # the stage holds this: both are gone as soon as nobody else has them
         if not touched:
             return [written[number] for number in sorted(written)]
         return [batch.changed(number) if number in touched else written[number] for number in sorted(touched.union(written))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -103,6 +103,15 @@ class OrdersStage(DecidesAlone):
 
 
 _TIMER: Final = Record("timer", -1, -1, None, None)
+_TAKERS: Final = {
+    **{"StockDecisions": "_take_answers", "StockMovements": "_take_movements", "PaymentResults": "_take_results"},
+    **{"OrderCommand": "_take_command", "OrderCommands": "_take_commands", "ImportedOrder": "_take_import"},
+}
+_DOERS: Final = {
+    **{MoveStock: "_move_stock", AskPayment: "_ask_payment", Publish: "_say"},
+    **{saga.PublishImport: "_say_import", RefuseCommand: "_refuse"},
+}
+"""By name: a batch that held its own methods would be there until Python's collector comes by, and its stage with it."""
 
 
 class _OrdersBatch:
@@ -118,21 +127,6 @@ class _OrdersBatch:
         self.moves = Columns(STOCK_COMMANDS, "StockCommands", MOVE_COLUMNS, ("kind",))
         self.requests = Columns(PAYMENT_REQUESTS, "PaymentRequests", REQUEST_COLUMNS, ("kind",))
         self.outcomes: list[Write] = []
-        self._takers: dict[str, Callable[[Record, dict[str, Any]], None]] = {
-            "StockDecisions": self._take_answers,
-            "StockMovements": lambda _, value: stage.tally.moved(value["refusal"]),  # for others, but for their figures
-            "PaymentResults": self._take_results,
-            "OrderCommand": self._take_command,
-            "OrderCommands": self._take_commands,
-            "ImportedOrder": self._take_import,
-        }
-        self._doers: dict[type, Callable[[int, Any], None]] = {
-            MoveStock: self._move_stock,
-            AskPayment: self._ask_payment,
-            Publish: self._say,
-            saga.PublishImport: self._say_import,
-            RefuseCommand: self._refuse,
-        }
         stage.way.begin(self, now)
 
     def take(self, record: Record) -> None:
@@ -143,7 +137,7 @@ class _OrdersBatch:
         if fault is not None:
             self.dead.add(record, -1, DeadLetterReason.FOREIGN_RECORD, f"no stage writes such a {decoded.name}: {fault}")
         else:
-            self._takers[decoded.name](record, decoded.value)
+            getattr(self, _TAKERS[decoded.name])(record, decoded.value)
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -151,6 +145,9 @@ class _OrdersBatch:
         self.stage.tally.answered(value["refusal"])
         for index, answer in enumerate(map(LineAnswer._make, zip(*_answers_of(value), strict=True))):
             self.event(record, index, answer.order_id, answer)
+
+    def _take_movements(self, _: Record, value: dict[str, Any]) -> None:
+        self.stage.tally.moved(value["refusal"])  # for others, but for their figures
 
     def _take_results(self, record: Record, value: dict[str, Any]) -> None:
         for index, answer in enumerate(map(PaymentAnswer._make, zip(*_results_of(value), strict=True))):
@@ -215,7 +212,7 @@ class _OrdersBatch:
             if isinstance(effect, GiveUp):
                 self.dead.add(record, index, effect.reason, effect.detail, effect.order_id, item=self._alone(event))
             else:
-                self._doers[type(effect)](order_id, effect)
+                getattr(self, _DOERS[type(effect)])(order_id, effect)
 
     def consider(self, order_id: int) -> None:
         """Forget a row whose order is over for long enough; look again later at any other."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,3 +145,19 @@ def test_as_many_items_as_a_record_may_have() -> None:
     many = [{"order_id": order_at(0, n % 50), "attempt": n // 50 + 1} for n in range(MAX_ITEMS)]
     decide(both(), [record("PaymentRequests", requests(*many))])
     decide(both(), [Record(PAYMENT_REQUESTS.name, 0, 0, None, codec.head("PaymentRequests") + b"\0" * 9)])
+
+
+def test_a_stage_is_gone_as_soon_as_nobody_has_it() -> None:
+    """As in test_plain_way.py."""
+    for way in (native.PlainWay, PlainPathAlone):
+        stage = PaymentsStage(HERE, Noting())
+        stage.way = way(stage)
+        stage.decide([record("PaymentRequests", requests({"order_id": ORDERS[0]}, {"order_id": ORDERS[1], "payment_token": SLOW_TOKEN}))], NOW)
+        stage.committed()
+        left = weakref.ref(stage)
+        gc.disable()
+        try:
+            del stage
+            assert left() is None
+        finally:
+            gc.enable()

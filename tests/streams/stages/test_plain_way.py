@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -215,3 +217,20 @@ def test_empty_columns_and_columns_in_blocks_are_answered_alike() -> None:
     assert codec.decode(split) == codec.decode(two) != split
     for value in (empty, split):
         decide(both(), [Record(STOCK_DECISIONS.name, 0, 3, None, value)])
+
+
+def test_a_stage_is_gone_as_soon_as_nobody_has_it() -> None:
+    """A task that reopens freezes what Python's collector knows: a stage in a cycle, and all its rows, would be there for ever."""
+    for way in (native.PlainWay, PlainPathAlone):
+        stage = OrdersStage(HERE, TIMEOUT)
+        stage.way = way(stage)
+        heard = answers(*lines_of(ORDERS[1], 2), {**line(order_id=ORDERS[3]), "refusal": 21}, line(order_id=ORDERS[4]))
+        stage.decide([record("StockDecisions", heard), record("PaymentResults", results({"order_id": ORDERS[1]}))], NOW)
+        stage.expire(NOW + TIMEOUT)
+        left = weakref.ref(stage)
+        gc.disable()
+        try:
+            del stage
+            assert left() is None
+        finally:
+            gc.enable()
