@@ -10,4 +10,4 @@ if [ ! -e "$KAFKA_LOG_DIRS/meta.properties" ]; then
   java -cp "$LIBS" kafka.tools.StorageTool format -t "${CLUSTER_ID:-5L6g3nShT-eMCtK--X86sw}" -c "$CONFIG"
 fi
 # shellcheck disable=SC2086 (several options)
-exec java ${KAFKA_HEAP_OPTS:-} -XX:+UseSerialGC -Dlog4j2.configurationFile=/opt/kafka/log4j2.properties -cp "$LIBS" kafka.Kafka "$CONFIG"
+exec java ${KAFKA_HEAP_OPTS:-} -XX:+UseParallelGC -Dlog4j2.configurationFile=/opt/kafka/log4j2.properties -cp "$LIBS" kafka.Kafka "$CONFIG"
