@@ -15,6 +15,7 @@ from generations import History, Watch
 from schemas.secure import kafka_settings
 from sinks.config import Settings
 from sinks.errors import NotNowError, SinkError
+from sinks.gathering import gather, slices
 from sinks.past import is_past
 from sinks.rows import INPUTS, Partition, Record
 from telemetry import figures, traces
@@ -29,17 +30,6 @@ REBALANCE_S: Final = 4.0
 """How long the group may take to say what is ours, once whoever holds it up has lost its session."""
 HEARTBEATS_PER_SESSION: Final = 4
 QUEUED_KIB: Final = 16 * 1024
-BUSY, STILL_BUSY = 200, 1_000
-"""Records of a poll: from so many on the next one gathers, and goes on gathering while it brings so many."""
-GATHER_S: Final = 0.25
-
-
-def gather_s(read: int, gathered_s: float) -> float:
-    """Return how long (s) to gather records for a batch after one of `read` records that were gathered for so long.
-
-    A sink with much to do is behind anyhow; writing less often it writes of a row that changes again and again the newest version alone.
-    """
-    return GATHER_S if read >= (STILL_BUSY if gathered_s else BUSY) else 0.0
 
 
 @dataclass
@@ -72,7 +62,7 @@ class Source:
         self._patience_s = settings.sink_session_timeout_ms / 1000 + REBALANCE_S
         self._consumer = self._new_consumer()
         self._committed_at = 0.0
-        self._gather_s = 0.0
+        self._slices = 0
         self._last: dict[Partition, Message] = {}
         """The last record read of each partition: how old it is says how far behind we are."""
         self._unreachable = False
@@ -131,8 +121,8 @@ class Source:
         self._look_for_generations()
         messages = self._consumer.consume(1, timeout_s)
         if messages:
-            messages += self._consumer.consume(self._settings.sink_batch_records - 1, self._gather_s)
-        self._gather_s = gather_s(len(messages), self._gather_s)
+            messages += gather(self._consumer.consume, self._settings.sink_batch_records - 1, self._slices)
+        self._slices = slices(len(messages), self._slices > 0)
         polled = Polled()
         for message in messages:
             self._sort(message, polled)
