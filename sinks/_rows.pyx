@@ -18,7 +18,7 @@ from schemas._wire cimport In, Out, digits, get_long, hashed, put_bytes, release
 from schemas import codec
 from schemas.outcomes import MAX_ID_LENGTH, MAX_LINES, MAX_TIME
 
-VERSION = 1
+VERSION = 2
 
 cdef enum:
     MOST_SYMBOLS = 16
@@ -268,6 +268,7 @@ cdef class Order(Row):
     cdef Text _refusal
     cdef Text _user
     cdef Text _currency
+    cdef int64_t _change
     cdef int64_t _status
     cdef int64_t _numbers[5]  # amount, charged, refunded, attempt, line_count
     cdef int64_t _times[3]  # placed, decided, changed
@@ -282,6 +283,20 @@ cdef class Order(Row):
     def placed_at(self):
         """When, in ms since 1970 UTC."""
         return self._times[0]
+
+    @property
+    def is_shipped(self):
+        """Whether it says no more than that all its lines are shipped now, none of which has come back."""
+        cdef In items = self._items
+        cdef Line line
+        cdef int64_t i
+        if self.version < 2 or not self.lines or self._change != self.reader.shipped or self._status != self.reader.shipped_order:
+            return False
+        for i in range(self.lines):
+            _line(&items, &line, MOST_SYMBOLS)
+            if line.status != self.reader.shipped_line or line.refusal.size or line.returned:
+                return False
+        return True
 
     def sql(self):
         """Return the row of `orders` as SQL."""
@@ -417,11 +432,14 @@ cdef class OrderReader:
     cdef Symbols line_statuses
     cdef int changes
     cdef int imported
+    cdef int shipped
+    cdef int shipped_order
+    cdef int shipped_line
     cdef unsigned int first
     cdef unsigned int kept
     cdef unsigned int gone
 
-    def __init__(self, header, schema, first, kept, gone, imported="IMPORTED"):
+    def __init__(self, header, schema, first, kept, gone, imported="IMPORTED", shipped="SHIPPED"):
         types = _types(schema)
         line = types["lines"]["items"]
         if _shape(schema) != _ORDER or _shape(line) != _LINE or len(header) != codec.HEADER_BYTES:
@@ -430,6 +448,7 @@ cdef class OrderReader:
         self.header = header
         self.statuses, self.line_statuses = Symbols(statuses), Symbols(line_statuses)
         self.changes, self.imported = len(changes), changes.index(imported)
+        self.shipped, self.shipped_order, self.shipped_line = changes.index(shipped), statuses.index(shipped), line_statuses.index(shipped)
         self.first, self.kept, self.gone = _mask(changes, first), _mask(statuses, kept), _mask(line_statuses, gone)
 
     def read(self, bytes data not None):
@@ -447,10 +466,10 @@ cdef class OrderReader:
         return order
 
     cdef int _read(self, In *source, Order order) noexcept:
-        cdef int64_t change, held = 0
+        cdef int64_t held = 0
         if get_long(source, &order.order_id) or _int(source, &order.version):
             return -1
-        if _code(source, &change, self.changes) or _code(source, &order._status, self.statuses.count) or _text(source, &order._refusal, 0, REFUSAL):
+        if _code(source, &order._change, self.changes) or _code(source, &order._status, self.statuses.count) or _text(source, &order._refusal, 0, REFUSAL):
             return -1
         if _text(source, &order._user, 1, ID) or _text(source, &order._currency, 0, CURRENCY):
             return -1
@@ -460,7 +479,7 @@ cdef class OrderReader:
             return -1
         if _time(source, &order._times[0]) or _time(source, &order._times[1]) or _time(source, &order._times[2]):
             return -1
-        return 0 if change == self.imported or self._keeps(order, change, held) else -1
+        return 0 if order._change == self.imported or self._keeps(order, held) else -1
 
     cdef int _read_lines(self, In *source, Order order, int64_t *held) noexcept:
         cdef Line line
@@ -475,9 +494,9 @@ cdef class OrderReader:
             held[0] += not self.gone >> line.status & 1
         return -1 if order.lines and (get_long(source, &end) or end) else 0
 
-    cdef bint _keeps(self, Order order, int64_t change, int64_t held) noexcept:
+    cdef bint _keeps(self, Order order, int64_t held) noexcept:
         """Whether it breaks no promise: see alarms.py."""
-        if (self.first >> change & 1) != (order.version == 1) or not 0 <= order._numbers[2] <= order._numbers[1] <= order._numbers[0]:
+        if (self.first >> order._change & 1) != (order.version == 1) or not 0 <= order._numbers[2] <= order._numbers[1] <= order._numbers[0]:
             return False
         return held == order.lines == order._numbers[4] if self.kept >> order._status & 1 else held == 0
 

@@ -28,6 +28,8 @@ class Batch:
     products: dict[str, Level] = field(default_factory=dict)
     orders: dict[int, Outcome] = field(default_factory=dict)
     users: dict[str, tuple[int, int]] = field(default_factory=dict)
+    merged: set[int] = field(default_factory=set)
+    """Orders of which the batch has had more than one version."""
     unstorable: list[tuple[Record, UnstorableError]] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     """Of every record, also those that a later one of the batch replaces."""
@@ -53,7 +55,7 @@ def add(batch: Batch, record: Record) -> None:
     batch.ends[record.topic, record.partition] = record.offset + 1
     data = record.value
     if data is not None and record.stream == ORDER_OUTCOMES.name and (order := plain.order(data)) is not None:
-        _keep_newest(batch.orders, order.order_id, order)
+        _keep_order(batch, order.order_id, order)
         _widen(batch.users, order.user_id, order.placed_at)
     elif data is not None and record.stream == STOCK_LEVELS.name and (product := plain.product(data)) is not None:
         _keep_newest(batch.products, product.product_id, product)
@@ -72,7 +74,7 @@ def _add_any(batch: Batch, record: Record) -> None:
         _keep_newest(batch.products, value["product_id"], value)
     elif name == OUTCOME:
         batch.alarms.extend(of_outcome(value))
-        _keep_newest(batch.orders, value["order_id"], value)
+        _keep_order(batch, value["order_id"], value)
         _widen(batch.users, value["user_id"], value["placed_at"])
 
 
@@ -101,6 +103,12 @@ def moves(positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> 
 
 def _lines(outcome: Outcome) -> int:
     return outcome.lines if isinstance(outcome, plain.Order) else len(outcome["lines"])
+
+
+def _keep_order(batch: Batch, order_id: int, value: Outcome) -> None:
+    if order_id in batch.orders:
+        batch.merged.add(order_id)
+    _keep_newest(batch.orders, order_id, value)
 
 
 def _keep_newest(held: dict[K, Mapping[str, Any]], key: K, value: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from sinks.rows import Partition
 from sinks.store import compare
 
 Connection: TypeAlias = "pymysql.connections.Connection[pymysql.cursors.Cursor]"
-Statements: TypeAlias = "Callable[[Batch, int], Iterator[str]]"
+Statements: TypeAlias = "Callable[[Batch, int], Iterator[sql.Statement]]"
 """What writes a batch, in statements of so many bytes at most."""
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -101,7 +101,7 @@ class MysqlStore:
                     raise PositionMovedError(f"{topic}[{number}] is not at {move.expected}")
             failpoints.reach("sink-mysql.positions-locked")
             for statement in self._statements(batch, self._largest):
-                cursor.execute(statement)
+                _carry_out(cursor, statement)
                 failpoints.reach("sink-mysql.half-written")
             failpoints.reach("sink-mysql.written-before-commit")
 
@@ -139,6 +139,14 @@ class MysqlStore:
             if isinstance(error, pymysql.MySQLError | OSError | EOFError):
                 raise classified(error, self._address) from error
             raise
+
+
+def _carry_out(cursor: pymysql.cursors.Cursor, statement: sql.Statement) -> None:
+    if isinstance(statement, str):
+        cursor.execute(statement)
+    elif cursor.execute(statement.text) != statement.rows:
+        for each in statement.otherwise():
+            cursor.execute(each)
 
 
 def classified(error: Exception, address: MysqlAddress) -> Exception:

@@ -7,8 +7,10 @@ would (the connection's sql_mode has no NO_BACKSLASH_ESCAPES); everything else i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple, TypeAlias, TypeGuard
 
 from pymysql.converters import escape_string as escape
 
@@ -19,6 +21,18 @@ from sinks.batch import Batch
 from sinks.rows import Level, Outcome, datetime_text
 
 ROWS_PER_STATEMENT: Final = 2_000
+ORDERS_PER_UPDATE: Final = 200
+
+
+class Update(NamedTuple):
+    """A statement that changes so many rows where the table is as the batch expects it; where it is not, `otherwise` is to be carried out too."""
+
+    text: str
+    rows: int
+    otherwise: Callable[[], Iterator[str]]
+
+
+Statement: TypeAlias = str | Update
 
 
 def upsert(table: str, columns: Sequence[str], key: Sequence[str]) -> tuple[str, str]:
@@ -41,6 +55,9 @@ USERS: Final = (
     " ON DUPLICATE KEY UPDATE first_order_at = LEAST(first_order_at, VALUES(first_order_at)), last_order_at = GREATEST(last_order_at, VALUES(last_order_at))",
 )
 
+SHIP_LINES: Final = f"UPDATE {views.ORDER_LINES} FORCE INDEX (PRIMARY) SET status = 'SHIPPED', refusal = '', returned = 0"  # noqa: S608
+"""The index is named because its statistics may be of a table that was small."""
+
 ADD_POSITION: Final = f"INSERT IGNORE INTO {views.SINK_POSITIONS} (sink, topic, partition_no, position) VALUES (%s, %s, %s, 0)"  # noqa: S608
 READ_POSITIONS: Final = f"SELECT topic, partition_no, position FROM {views.SINK_POSITIONS} WHERE sink = %s"  # noqa: S608
 MOVE_POSITION: Final = f"UPDATE {views.SINK_POSITIONS} SET position = %s WHERE sink = %s AND topic = %s AND partition_no = %s AND position = %s"  # noqa: S608
@@ -57,7 +74,7 @@ PROBES: Final = tuple(
 """They fail where a table or a column that the sink writes is missing."""
 
 
-def statements(batch: Batch, largest: int) -> Iterator[str]:
+def statements(batch: Batch, largest: int) -> Iterator[Statement]:
     """Return the statements that write a batch, of `largest` bytes at most (but of one row at least).
 
     Shared rows go in the order of their keys, so that two writers rarely deadlock.
@@ -73,10 +90,34 @@ def header_statements(batch: Batch, largest: int) -> Iterator[str]:
     yield from _statements(ORDERS, [_order(batch.orders[key]) for key in sorted(batch.orders)], largest)
 
 
-def line_statements(batch: Batch, largest: int, shard: int = 0, shards: int = 1) -> Iterator[str]:
-    """Return those of `statements` that are about order lines, of those that one of several shards holds."""
+def line_statements(batch: Batch, largest: int, shard: int = 0, shards: int = 1) -> Iterator[Statement]:
+    """Return those of `statements` that are about order lines, of those that one of several shards holds.
+
+    A shipped order's lines are what they were but for their state, which is the same for all: that is one statement for many orders.
+    """
     outcomes = [batch.orders[key] for key in sorted(batch.orders)]
+    if shards == 1:
+        yield from _shipping([x for x in outcomes if _is_shipped(x, batch)], largest)
+        outcomes = [x for x in outcomes if not _is_shipped(x, batch)]
     yield from _statements(LINES, list(_lines(outcomes, shard, shards)), largest)
+
+
+def _is_shipped(outcome: Outcome, batch: Batch) -> TypeGuard[plain.Order]:
+    return isinstance(outcome, plain.Order) and outcome.is_shipped and outcome.order_id not in batch.merged
+
+
+def _shipping(orders: Sequence[plain.Order], largest: int) -> Iterator[Update]:
+    for version, some in groupby(sorted(orders, key=attrgetter("version")), attrgetter("version")):
+        same = list(some)
+        for start in range(0, len(same), ORDERS_PER_UPDATE):
+            yield _update(version, same[start : start + ORDERS_PER_UPDATE], largest)
+
+
+def _update(version: int, orders: Sequence[plain.Order], largest: int) -> Update:
+    """Return what ships the lines that stand one version before: the log says that nothing else of them changed since."""
+    ids = ",".join(str(x.order_id) for x in orders)
+    text = f"{SHIP_LINES}, version = {version} WHERE order_id IN ({ids}) AND version = {version - 1}"
+    return Update(text, sum(x.lines for x in orders), lambda: _statements(LINES, list(_lines(orders, 0, 1)), largest))
 
 
 def _statements(around: tuple[str, str], rows: Sequence[str], largest: int) -> Iterator[str]:

@@ -110,6 +110,38 @@ def test_the_same_version_changes_nothing(kept):
     assert kept.content().products["A"]["available"] == 100
 
 
+def shipped(order_id, version=2, products=("A", "B")):
+    made = outcome(order_id, version, products, change="SHIPPED", status="SHIPPED")
+    return made | {"lines": [line | {"returned": 0} for line in made["lines"]]}
+
+
+def decided(order_id, version=1, products=("A", "B")):
+    made = outcome(order_id, version, products, change="DECIDED" if version == 1 else "AMENDED", status="CONFIRMED")
+    return made | {"lines": [line | {"returned": 0} for line in made["lines"]]}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [decided(1), decided(2), decided(3, 2)],
+        [],
+        [decided(1), decided(3, 2)],
+        [decided(1), decided(2, products=["A"]), decided(3, 2)],
+        [decided(1), shipped(2), decided(3, 2)],
+        [decided(1), shipped(2, 3), decided(3, 2)],
+        [decided(1), decided(2), decided(3)],
+    ],
+    ids=["all there", "none", "one is new", "a line is new", "one is done", "one is newer", "one is two behind"],
+)
+def test_shipped_orders_are_whole_whatever_was_there(kept, before):
+    write(kept.store, before)
+    after = [shipped(1), shipped(2), shipped(3, 3)]
+    write(kept.store, after)
+    assert kept.content() == kept.expected([*before, *after])
+    write(kept.store, after)
+    assert kept.content() == kept.expected([*before, *after])
+
+
 def test_ids_that_differ_by_case_or_a_blank_are_different_things(kept):
     values = [level(p) for p in ("85123a", "85123A", "85123A ", "é", "e", "ﬁ", "fi")]
     write(kept.store, values)

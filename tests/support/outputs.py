@@ -171,13 +171,16 @@ def levels(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def outcomes(draw: st.DrawFn) -> dict[str, Any]:
     """OrderOutcomes; the same order and version is always the same outcome, and a later one has all the lines of an earlier."""
-    order_id, version = draw(st.sampled_from([1, 2, 3, 4_194_304, MAX_ORDER_ID])), draw(st.integers(1, 4))
+    order_id, version = draw(st.sampled_from([1, 2, 2, 3, 4_194_304, MAX_ORDER_ID])), draw(st.integers(1, 4))
     ids = ["A", "a", "A ", "\\'", "\U0001f9f8" * 64]
     made = outcome(order_id, version, ids[: min(version + order_id % 2, 5)], refusal="CANCELLED_ON_REQUEST" if version == 4 else "")
     user = ["17850", "17850 ", "O'Hara"][order_id % 3]
     made |= {"user_id": user, "placed_at": order_id % MAX_TIME}
-    if order_id < 3:
+    if order_id == 1:
         return made | {"change": "DECIDED" if version == 1 else "AMENDED"}
+    if order_id == 2:
+        lines = [line | {"returned": 0} for line in made["lines"]]
+        return made | ({"lines": lines} if version == 1 else {"lines": lines, "change": "SHIPPED", "status": "SHIPPED"})
     return made | {"charged": -(2**63), "attempt": 2**31 - 1}
 
 
