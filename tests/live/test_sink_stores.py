@@ -149,7 +149,7 @@ def test_ids_that_differ_by_case_or_a_blank_are_different_things(kept):
 
 
 def test_a_big_batch_is_whole(kept):
-    products = [f"P{i}" for i in range(450)]
+    products = [f"P{i}" for i in range(800)]
     values = [level(p) for p in products] + [outcome(i, 1, products) for i in range(1, 12)]
     write(kept.store, values)
     assert kept.content() == kept.expected(values)
