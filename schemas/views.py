@@ -84,13 +84,13 @@ end
 """Redis script of everybody who writes rows: one whose version is not higher than the one held changes nothing."""
 
 WRITE_NEWER_PACKED: Final = """
--- As WRITE_NEWER, with the n values of a key in one argument: an array of texts in msgpack.
+-- As WRITE_NEWER, with the n values of a key in one argument: an array of texts in msgpack. No key is there twice.
 local n, at = tonumber(ARGV[1]), tonumber(ARGV[2])
-local row = {}
+local row, all_new = {}, redis.call('EXISTS', unpack(KEYS)) == 0
 for f = 1, n do row[2 * f - 1] = ARGV[2 + f] end
 for k = 1, #KEYS do
   local values = cmsgpack.unpack(ARGV[2 + n + k])
-  local held = tonumber(redis.call('HGET', KEYS[k], 'version') or '')
+  local held = not all_new and tonumber(redis.call('HGET', KEYS[k], 'version') or '')
   if not held or held < tonumber(values[at]) then
     for f = 1, n do row[2 * f] = values[f] end
     redis.call('HSET', KEYS[k], unpack(row))
