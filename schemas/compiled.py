@@ -16,7 +16,7 @@ PURE: Final = os.environ.get("HOLDFAST_PURE", "") not in ("", "0")
 AVRO_VERSION: Final = 1
 ROWS_VERSION: Final = 2
 STOCK_VERSION: Final = 2
-ORDERS_VERSION: Final = 2
+ORDERS_VERSION: Final = 3
 PAYMENTS_VERSION: Final = 1
 MODULES: Final = {
     "schemas._avro": AVRO_VERSION,

@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The plain way of an order through the orders stage in C, from wire bytes to wire bytes: its lines are held, its money is asked for and paid, it is confirmed.
+"""The plain way of an order through the orders stage in C, from wire bytes to wire bytes: its lines are held, its money is asked for and paid, it is confirmed, and shipped
+whole; or a line is refused for stock, and the others' units go back.
 
 A row that only this way has touched is kept as the bytes that the changelog has of it: read, changed and written again once per batch, with no Python object per
 line. A record is taken only if all of it is as a stage writes it; any other is left whole to the plain path, `streams/stages/orders.py`. Of a record that is taken,
-every item that is not of the plain way (a refusal, a duplicate, a contradiction, an order that is a Python object already) is given to the plain path by itself, in its
-turn. What is done here is what first_held, held, ask_charge and paid of streams/domain do; tests hold the two against each other.
+every item that is not of the plain way (an invalid line, a duplicate, a contradiction, an order that is a Python object already) is given to the plain path by itself, in its
+turn. What is done here is what first_held, held, ask_charge, paid, ship, first_refused, refused, late_held and late_refused of streams/domain do; tests hold the two against each other.
 """
 
 cimport cython
@@ -34,22 +35,29 @@ include "_lines.pxi"
 include "_money.pxi"
 include "_outbox.pxi"
 
-VERSION = 2
+VERSION = 3
 
 cdef enum:
     CODES = 4  # kinds of payments and their results are below
 cdef enum:
     MOST_LINES = 1_000
+cdef enum:
+    LINE_STATUSES = 5
+cdef enum:
+    STATUSES = 64
 cdef int _SHIPPED = OrderStatus.SHIPPED, _SHIP = OrderCommandKind.SHIP, _MAX_COMMAND_ID = MAX_COMMAND_ID_LENGTH
-cdef uint8_t _SHIPPED_LINE = LineStatus.SHIPPED, _SHIP_UNITS = StockCommandKind.SHIP, _ASKED = PaymentKind.CHARGE
+cdef uint8_t _HELD_LINE = LineStatus.HELD, _REFUSED_LINE = LineStatus.REFUSED, _RELEASED_LINE = LineStatus.RELEASED, _SHIPPED_LINE = LineStatus.SHIPPED
+cdef uint8_t _SHIP_UNITS = StockCommandKind.SHIP, _RELEASE_UNITS = StockCommandKind.RELEASE, _ASKED = PaymentKind.CHARGE
+cdef int _REJECTED = OrderStatus.REJECTED, _FROZEN = Refusal.PRODUCT_FROZEN, _TOO_FEW = Refusal.INSUFFICIENT_STOCK
 cdef int _RESERVING = OrderStatus.RESERVING, _PAYING = OrderStatus.PAYING, _CONFIRMED = OrderStatus.CONFIRMED
-cdef int _CHARGE = PaymentKind.CHARGE, _PAID = PaymentResult.PAID, _HELD = LineStatus.HELD
+cdef int _CHARGE = PaymentKind.CHARGE, _PAID = PaymentResult.PAID
 cdef int64_t _EPOCH_MS = EPOCH_MS
 cdef int _BELOW_TIME_BITS = BELOW_TIME_BITS
 cdef uint8_t _of_valid_line[256]
 cdef bint _payment_answers[CODES][CODES]
 cdef object _new = tuple.__new__
 cdef tuple _DECISION = (OrderStatus.CONFIRMED.name, "")
+cdef object _REJECTED_NAME = OrderStatus.REJECTED.name
 cdef bytes _ROW_HEAD = codec.head("OrderRow"), _OUTCOME_HEAD = codec.head("OrderOutcome")
 cdef bytes _ANSWERS_HEAD = codec.head("StockDecisions"), _RESULTS_HEAD = codec.head("PaymentResults"), _COMMANDS_HEAD = codec.head("OrderCommands")
 cdef tuple _MOVES = (
@@ -60,12 +68,15 @@ cdef tuple _REQUESTS = (
     PAYMENT_REQUESTS, "PaymentRequests", ("kind", "order_id", "attempt", "sequence", "amount", "currency", "payment_token", "user_id"),
     (CODE, NUMBER, NUMBER, NUMBER, NUMBER, WORD, WORD, WORD),
 )
-cdef int _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE, _SHIPPED_CODE, _ALL_SHIPPED_CODE, _LINE_SHIPPED_CODE
+cdef int _DECIDED_CODE, _AMENDED_CODE, _SHIPPED_CODE
+cdef int _order_codes[STATUSES]
+cdef int _line_codes[LINE_STATUSES]
+cdef dict _refusal_names = {int(refusal): refusal.name.encode() if refusal else b"" for refusal in Refusal}
 
 
 def _note_codes():
-    global _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE, _SHIPPED_CODE, _ALL_SHIPPED_CODE, _LINE_SHIPPED_CODE
-    assert MAX_LINES == MOST_LINES and _HELD == 0
+    global _DECIDED_CODE, _AMENDED_CODE, _SHIPPED_CODE
+    assert MAX_LINES == MOST_LINES and _HELD_LINE == 0 and len(LineStatus) == LINE_STATUSES
     for refusal in Refusal:
         _of_valid_line[<int>refusal] = not refusal.is_invalid_line
     for kind in range(CODES):
@@ -73,9 +84,11 @@ def _note_codes():
             _payment_answers[<int>kind][<int>result] = is_payment_answer(kind, result)
     outcome = _types(json.loads(codec.schema_text("OrderOutcome")))
     changes, statuses, lines = outcome["change"]["symbols"], outcome["status"]["symbols"], _types(outcome["lines"]["items"])["status"]["symbols"]
-    _DECIDED_CODE, _SHIPPED_CODE = changes.index("DECIDED"), changes.index("SHIPPED")
-    _CONFIRMED_CODE, _ALL_SHIPPED_CODE = statuses.index("CONFIRMED"), statuses.index("SHIPPED")
-    _HELD_CODE, _LINE_SHIPPED_CODE = lines.index("HELD"), lines.index("SHIPPED")
+    _DECIDED_CODE, _AMENDED_CODE, _SHIPPED_CODE = map(changes.index, ("DECIDED", "AMENDED", "SHIPPED"))
+    for status in (OrderStatus.CONFIRMED, OrderStatus.SHIPPED, OrderStatus.REJECTED):
+        _order_codes[<int>status] = statuses.index(status.name)
+    for status in LineStatus:
+        _line_codes[<int>status] = lines.index(status.name)
 
 
 def _types(record):
@@ -88,6 +101,8 @@ _note_codes()
 cdef struct Item:
     Text product
     int number
+    uint8_t status
+    uint8_t refusal
     int64_t quantity
     int64_t unit_price
 
@@ -107,8 +122,9 @@ cdef class Open:
     cdef object number
     cdef bytes key
     cdef int64_t order_id, placed_at, decided_at, deadline, amount, charged, attempt
-    cdef int status, line_count, count, room
+    cdef int status, refusal, line_count, count, room
     cdef int64_t version
+    cdef bint is_new
     cdef Text user, currency, token
     cdef Text command  # that it was shipped by; of size 0 until then
     cdef Item *items
@@ -128,6 +144,7 @@ cdef class PlainWay:
     cdef ColumnsOut moves
     cdef ColumnsTo asked
     cdef list outcomes, kept
+    cdef dict amended
     cdef bytes fresh
     cdef dict under_way
     cdef Line *lines
@@ -166,6 +183,7 @@ cdef class PlainWay:
         batch.requests = requests = ColumnsOut(*_REQUESTS)
         batch.moves = self.moves = ColumnsOut(*_MOVES)
         self.asked, self.outcomes = requests[self.partition], batch.outcomes
+        self.amended = batch.amended
         self.under_way, self.kept, self.confirmed = {}, [], 0
 
     def take(self, record):
@@ -211,7 +229,7 @@ cdef class PlainWay:
     cdef void _forget(self):
         """Hold nothing of the stage, which holds this, or of its batch: both are gone as soon as nobody else has them."""
         self.stage = self.batch = self.rows = self.cold = self.open = self.deadlines = self.note = None
-        self.moves = self.asked = None
+        self.moves = self.asked = self.amended = None
         self.outcomes, self.kept, self.under_way = [], [], {}
 
     # -- orders ------------------------------------------------------------------------------------------------------------
@@ -239,6 +257,7 @@ cdef class PlainWay:
         if self.deadline <= 0 or 0 < self.retention <= self.now - ((values[ORDER_ID] >> _BELOW_TIME_BITS) + _EPOCH_MS):
             return None
         order = _new_order(number, values[ORDER_ID], self.fresh)
+        order.is_new = True
         order.status, order.deadline, order.placed_at, order.line_count = _RESERVING, self.deadline, values[PLACED_AT], <int>values[LINE_COUNT]
         order.user, order.currency, order.token = _raw(line, USER_ID), _raw(line, CURRENCY), _raw(line, PAYMENT_TOKEN)
         return order
@@ -283,34 +302,89 @@ cdef class PlainWay:
         self.kept.append(value)
         self.stage.tally.answered(PyBytes_FromStringAndSize(<char *>refusals, count))
         for i in range(count):
-            if refusals[i] or not self._hold(&self.lines[i]):
+            if not (self._refuse(&self.lines[i], refusals[i]) if refusals[i] else self._hold(&self.lines[i])):
                 answer = _answer(&self.lines[i], refusals[i])
                 self.batch.event(record, i, answer.order_id, answer)
         return True
 
-    cdef bint _hold(self, Line *line) except -1:
-        """As first_held and held, of an order that costs something; False, with nothing done, for any other line."""
+    cdef Open _of_line(self, Line *line):
+        """Return the order that a line is of, new or under way; None where the plain path has to say what becomes of the line."""
         cdef object number = line.number[ORDER_ID]
         cdef Open order = self._known(number, line.number[ORDER_ID])
-        cdef bint is_new = order is None
+        if order is not None:
+            return None if _is_unlike(order, line) else order
+        return None if self.fresh is None else self._first_heard_of(number, line)
+
+    cdef bint _hold(self, Line *line) except -1:
+        """As first_held and held, of an order that costs something, and late_held; False, with nothing done, for any other line."""
+        cdef Open order = self._of_line(line)
         cdef Item item
-        if is_new:
-            order = None if self.fresh is None else self._first_heard_of(number, line)
-        if order is None or order.status != _RESERVING or not is_new and _is_unlike(order, line):
+        if order is None or order.status != _RESERVING and order.status != _REJECTED:
             return False
-        item.product, item.number = _raw(line, PRODUCT_ID), <int>line.number[LINE]
-        item.quantity, item.unit_price = line.number[QUANTITY], line.number[UNIT_PRICE]
-        if order.count + 1 >= order.line_count and order.amount + item.quantity * item.unit_price == 0:
+        item = _item_of(line, _HELD_LINE if order.status == _RESERVING else _RELEASED_LINE, 0)
+        if order.status == _RESERVING and order.count + 1 >= order.line_count and order.amount + item.quantity * item.unit_price == 0:
             return False
         self._note_line(order, &item)
-        self.under_way[number] = order
-        if is_new:
+        self._keep(order)
+        if order.status == _REJECTED:
+            self._move(order, &item, _RELEASE_UNITS)
+            self.amended[order.number] = None
+        elif order.count >= order.line_count:
+            self._ask(order)
+        return True
+
+    cdef bint _refuse(self, Line *line, uint8_t refusal) except -1:
+        """As first_refused and refused, of a line refused for stock, and late_refused; False, with nothing done, for any other line."""
+        cdef Open order = self._of_line(line)
+        cdef Item item
+        if not _is_for_stock(refusal) or order is None or order.status != _RESERVING and order.status != _REJECTED:
+            return False
+        item = _item_of(line, _REFUSED_LINE, refusal)
+        self._note_line(order, &item)
+        if order.status == _RESERVING:
+            self._reject(order, refusal)
+        else:
+            self.amended[order.number] = None
+        self._keep(order)
+        return True
+
+    cdef int _reject(self, Open order, uint8_t refusal) except -1:
+        """As undo and decided."""
+        cdef int i
+        for i in range(order.count):
+            if order.items[i].status == _HELD_LINE:
+                order.items[i].status = _RELEASED_LINE
+                self._move(order, &order.items[i], _RELEASE_UNITS)
+        order.status, order.refusal, order.deadline, order.decided_at = _REJECTED, refusal, 0, self.now
+        self.stage.tally.decisions[_REJECTED_NAME, Refusal(refusal).name] += 1
+        return self._say(order, _DECIDED_CODE)
+
+    cdef int _keep(self, Open order) except -1:
+        """Have the order among those that the batch changed, and its deadline watched while one counts."""
+        cdef object number = order.number
+        if order.is_new:
+            order.is_new = False
             self.note(number)
-        if not PyDict_Contains(self.open, number):
+        self.under_way[number] = order
+        if not order.deadline:
+            self.open.pop(number, None)
+        elif not PyDict_Contains(self.open, number):
             self.open[number] = order.deadline
             heappush(self.deadlines, (order.deadline, number))
-        if order.count >= order.line_count:
-            self._ask(order)
+        return 0
+
+    cdef int _say(self, Open order, int change) except -1:
+        """As publish."""
+        order.version += 1
+        self.outcomes.append(_new(Write, (ORDER_OUTCOMES, self.partition, order.key, self._outcome(order, change))))
+        return 0
+
+    def amend(self, number):
+        """Say what has changed of an order since its decision; False for one that is the plain path's."""
+        cdef Open order = self.under_way.get(number)
+        if order is None:
+            return False
+        self._say(order, _AMENDED_CODE)
         return True
 
     cdef int _ask(self, Open order) except -1:
@@ -362,10 +436,9 @@ cdef class PlainWay:
         cdef Open order = self._known(number, result.order_id)
         if order is None or order.status != _PAYING or order.attempt != result.attempt:
             return False
-        order.status, order.version, order.deadline, order.charged, order.decided_at = _CONFIRMED, 1, 0, result.amount, self.now
-        self.under_way[number] = order
-        self.open.pop(number, None)
-        self.outcomes.append(_new(Write, (ORDER_OUTCOMES, self.partition, order.key, self._outcome(order, _DECIDED_CODE, _CONFIRMED_CODE, _HELD_CODE))))
+        order.status, order.deadline, order.charged, order.decided_at = _CONFIRMED, 0, result.amount, self.now
+        self._keep(order)
+        self._say(order, _DECIDED_CODE)
         self.confirmed += 1
         return True
 
@@ -397,20 +470,20 @@ cdef class PlainWay:
         order = self._known(number, command.order_id)
         if order is None or order.status != _CONFIRMED:
             return False
-        order.status, order.version, order.command = _SHIPPED, order.version + 1, command.command_id
-        self.under_way[number] = order
-        self.open.pop(number, None)
+        order.status, order.command = _SHIPPED, command.command_id
+        self._keep(order)
         for i in range(order.count):
-            self._move(order, &order.items[i])
-        self.outcomes.append(_new(Write, (ORDER_OUTCOMES, self.partition, order.key, self._outcome(order, _SHIPPED_CODE, _ALL_SHIPPED_CODE, _LINE_SHIPPED_CODE))))
+            order.items[i].status = _SHIPPED_LINE
+            self._move(order, &order.items[i], _SHIP_UNITS)
+        self._say(order, _SHIPPED_CODE)
         return True
 
-    cdef int _move(self, Open order, Item *item) except -1:
-        """Tell the stock agent that a line is shipped."""
+    cdef int _move(self, Open order, Item *item, uint8_t kind) except -1:
+        """Tell the stock agent that a line's units are shipped, or go back."""
         cdef Py_ssize_t length = _length_in_bytes(&item.product)
         cdef int home = (hashed(item.product.at + item.product.size - length, length) & 0x7FFFFFFF) % <uint32_t>self.partitions
         cdef ColumnsTo to = self.moves.of(home)
-        put_bytes(&to.columns[0], &_SHIP_UNITS, 1)
+        put_bytes(&to.columns[0], &kind, 1)
         put_long(&to.columns[1], 0)
         put_long(&to.columns[2], order.order_id)
         put_long(&to.columns[3], item.number)
@@ -421,15 +494,15 @@ cdef class PlainWay:
 
     # -- what is written ---------------------------------------------------------------------------------------------------
 
-    cdef bytes _outcome(self, Open order, int change, int status, int of_lines):
-        """As `publish`; the codes are those of OrderOutcome's symbols."""
+    cdef bytes _outcome(self, Open order, int change):
+        """As `publish`; `change` is the number of a symbol of OrderOutcome."""
         cdef Out *out = &self.scratch
         _begin(out, _OUTCOME_HEAD)
         put_long(out, order.order_id)
         put_long(out, order.version)
         put_long(out, change)
-        put_long(out, status)
-        put_long(out, 0)
+        put_long(out, _order_codes[order.status])
+        _put_name(out, order.refusal)
         _put(out, &order.user)
         _put(out, &order.currency)
         put_long(out, order.amount)
@@ -437,13 +510,13 @@ cdef class PlainWay:
         put_long(out, 0)
         put_long(out, order.attempt if order.charged else 0)
         put_long(out, order.line_count)
-        self._put_lines(out, order, of_lines)
+        self._put_lines(out, order)
         put_long(out, order.placed_at)
         put_long(out, order.decided_at)
         put_long(out, self.now)
         return PyBytes_FromStringAndSize(<char *>out.data, out.size)
 
-    cdef int _put_lines(self, Out *out, Open order, int status) except -1:
+    cdef int _put_lines(self, Out *out, Open order) except -1:
         """Write an outcome's lines in the order of their numbers."""
         cdef int i, left = order.count
         put_long(out, left)
@@ -453,7 +526,7 @@ cdef class PlainWay:
         while left:
             i += 1
             if self.places[i]:
-                _put_line(out, &order.items[self.places[i] - 1], status)
+                _put_line(out, &order.items[self.places[i] - 1])
                 self.places[i] = 0
                 left -= 1
         return put_long(out, 0)
@@ -466,7 +539,7 @@ cdef class PlainWay:
         put_long(out, order.order_id)
         put_long(out, order.status)
         put_long(out, order.version)
-        put_long(out, 0)
+        put_long(out, order.refusal)
         _put(out, &order.user)
         _put(out, &order.currency)
         _put(out, &order.token)
@@ -486,7 +559,7 @@ cdef class PlainWay:
         _next_array(out, order.count)
         for i in range(order.count):
             put_long(out, order.items[i].unit_price)
-        _put_statuses(out, order.count, _SHIPPED_LINE if order.status == _SHIPPED else 0)
+        _put_statuses(out, order)
         put_long(out, order.attempt)
         put_long(out, order.charged)
         for i in range(4):  # nothing given back
@@ -548,7 +621,7 @@ cdef Open _new_order(object number, int64_t order_id, bytes key):
     order.number, order.order_id, order.key = number, order_id, key
     order.items, order.room, order.count = &order.first, 1, 0
     order.amount = order.charged = order.attempt = order.decided_at = order.version = 0
-    order.command.size = 0
+    order.command.size = order.refusal = order.is_new = 0
     return order
 
 
@@ -573,6 +646,17 @@ cdef inline Text _raw(Line *line, int field) noexcept nogil:
     cdef Text text
     text.at, text.size = line.raw[field], line.size[field]
     return text
+
+
+cdef inline Item _item_of(Line *line, uint8_t status, uint8_t refusal) noexcept nogil:
+    cdef Item item
+    item.product, item.number, item.status, item.refusal = _raw(line, PRODUCT_ID), <int>line.number[LINE], status, refusal
+    item.quantity, item.unit_price = line.number[QUANTITY], line.number[UNIT_PRICE]
+    return item
+
+
+cdef inline bint _is_for_stock(int refusal) noexcept nogil:
+    return refusal == _FROZEN or refusal == _TOO_FEW
 
 
 cdef object _answer(Line *line, uint8_t refusal):
@@ -630,12 +714,15 @@ cdef bint _read_part(In *source, Command *command, int column) except -1:
 
 
 cdef bint _read_header(In *source, Open order) except -1:
-    """Read a row up to its lines; False unless it is of an order under way, or confirmed."""
+    """Read a row up to its lines; False unless it is of an order under way, confirmed, or rejected for stock."""
     cdef int64_t order_id, status, refusal, count
     if get_long(source, &order_id) or get_long(source, &status) or get_long(source, &order.version) or get_long(source, &refusal):
         return False
-    if order_id != order.order_id or status != _RESERVING and status != _PAYING and status != _CONFIRMED or refusal:
+    if order_id != order.order_id or status != _RESERVING and status != _PAYING and status != _CONFIRMED and status != _REJECTED:
         return False
+    if not _is_for_stock(<int>refusal) if status == _REJECTED else refusal:
+        return False
+    order.refusal = <int>refusal
     if not (_read_text(source, &order.user) and _read_text(source, &order.currency) and _read_text(source, &order.token)):
         return False
     if get_long(source, &order.placed_at) or get_long(source, &order.decided_at) or get_long(source, &order.deadline) or get_long(source, &count):
@@ -643,7 +730,7 @@ cdef bint _read_header(In *source, Open order) except -1:
     order.status, order.line_count = <int>status, <int>count
     if not 0 < count <= _MAX_LINES:
         return False
-    if status == _CONFIRMED:
+    if status == _CONFIRMED or status == _REJECTED:
         return 0 < order.version < _LARGEST_INT and order.deadline == 0
     return order.version == 0 and order.decided_at == 0 and order.deadline > 0
 
@@ -682,18 +769,18 @@ cdef bint _read_prices(In *source, Open order) noexcept:
 
 
 cdef bint _read_rest(In *source, Open order) noexcept:
-    """Read a row from its lines' status on; False unless all lines are held and nothing was given back, asked for by a command, or charged too early."""
+    """Read a row from its lines' status on; False unless its lines are as its status says and nothing came back, was given back, asked for by a command, or charged
+    too early."""
+    cdef const uint8_t *statuses
+    cdef const uint8_t *refusals
     cdef int64_t number, i
     cdef int place
     if get_long(source, &number) or number:
         return False
-    for place in range(2):
-        if get_long(source, &number) or number != order.count or source.end - source.at < number:
-            return False
-        for i in range(number):
-            if source.at[i]:
-                return False
-        source.at += number
+    statuses = _codes(source, order.count)
+    refusals = _codes(source, order.count)
+    if statuses == NULL or refusals == NULL or not _note_statuses(order, statuses, refusals):
+        return False
     if get_long(source, &number) or number != order.count or source.end - source.at < number:
         return False
     for i in range(order.count + 1):
@@ -709,6 +796,19 @@ cdef bint _read_rest(In *source, Open order) noexcept:
     return source.at == source.end
 
 
+cdef bint _note_statuses(Open order, const uint8_t *statuses, const uint8_t *refusals) noexcept:
+    """Whether all lines are held, or, where the order is rejected, refused for stock and released."""
+    cdef int i
+    for i in range(order.count):
+        order.items[i].status, order.items[i].refusal = statuses[i], refusals[i]
+        if order.status != _REJECTED:
+            if statuses[i] != _HELD_LINE or refusals[i]:
+                return False
+        elif not (_is_for_stock(refusals[i]) if statuses[i] == _REFUSED_LINE else statuses[i] == _RELEASED_LINE and not refusals[i]):
+            return False
+    return True
+
+
 # -- writing ---------------------------------------------------------------------------------------------------------------
 
 
@@ -718,23 +818,39 @@ cdef inline int _next_array(Out *out, int count) except -1:
     return put_long(out, count)
 
 
-cdef int _put_statuses(Out *out, int count, uint8_t status) except -1:
-    """End the lines' prices, and write that all lines have this status, none was refused, and nothing came back."""
-    cdef int place
+cdef int _put_statuses(Out *out, Open order) except -1:
+    """End the lines' prices, and write what became of each line, why it was refused, and that nothing came back."""
+    cdef int i, count = order.count
     put_long(out, 0)
-    for place in range(3):
-        put_long(out, count)
-        reserve(out, count)
-        memset(out.data + out.size, 0 if place else status, count)
-        out.size += count
+    put_long(out, count)
+    reserve(out, 2 * count + 20)
+    for i in range(count):
+        out.data[out.size + i] = order.items[i].status
+    out.size += count
+    put_long(out, count)
+    reserve(out, 2 * count + 20)
+    for i in range(count):
+        out.data[out.size + i] = order.items[i].refusal
+    out.size += count
+    put_long(out, count)
+    reserve(out, count)
+    memset(out.data + out.size, 0, count)
+    out.size += count
     return put_long(out, 0)
 
 
-cdef int _put_line(Out *out, Item *item, int status) except -1:
+cdef int _put_line(Out *out, Item *item) except -1:
     put_long(out, item.number)
     _put(out, &item.product)
     put_long(out, item.quantity)
     put_long(out, item.unit_price)
-    put_long(out, status)
-    put_long(out, 0)
+    put_long(out, _line_codes[item.status])
+    _put_name(out, item.refusal)
     return put_long(out, 0)
+
+
+cdef int _put_name(Out *out, int refusal) except -1:
+    """Write a refusal's name, nothing for none."""
+    cdef bytes name = _refusal_names[refusal]
+    put_long(out, PyBytes_GET_SIZE(name))
+    return put_bytes(out, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))

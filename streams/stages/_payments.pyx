@@ -76,6 +76,10 @@ cdef class PlainWay:
     def leave(self, number):
         """Rows are written as soon as they are made, so every one is to be found."""
 
+    def amend(self, number):
+        """Nothing is said of a payment twice."""
+        return False
+
     def take(self, record):
         """Decide all that a record asks; False, with nothing done, if that is not to be done here."""
         value, topic = <object>PyTuple_GET_ITEM(record, 4), <object>PyTuple_GET_ITEM(record, 0)

@@ -273,7 +273,8 @@ class _OrdersBatch:
 
     def writes(self) -> list[Write]:
         for order_id in self.amended:
-            self._publish(order_id, OutcomeChange.AMENDED)
+            if not self.stage.way.amend(order_id):
+                self._publish(order_id, OutcomeChange.AMENDED)
         return [
             *self.moves.writes({"issued_at": self.now, "actor": ACTOR}),
             *self.requests.writes({"requested_at": self.now}),

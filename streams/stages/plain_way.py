@@ -26,6 +26,10 @@ class Way(Protocol):
     def leave(self, number: int) -> None:
         """Leave an order to the plain path: its row is to be found among the others from here on."""
 
+    def amend(self, number: int) -> bool:
+        """Say what has changed of an order since its decision; False for one that is the plain path's."""
+        ...
+
     def changed(self, touched: Set[int]) -> list[Write]:
         """Return the writes of all rows that the batch changed, by order ID; `touched` are those that the plain path has changed."""
         ...
@@ -45,6 +49,9 @@ class PlainPathAlone:
 
     def leave(self, number: int) -> None:
         """Every order is the plain path's."""
+
+    def amend(self, number: int) -> bool:  # noqa: ARG002 - every order is the plain path's
+        return False
 
     def changed(self, touched: Set[int]) -> list[Write]:
         batch, self._batch = self._batch, None

@@ -21,22 +21,25 @@ pytestmark = pytest.mark.skipif(native is None, reason="no compiled parts here")
 SHIP = record("OrderCommands", order_commands([{"order_id": ORDERS[1]}]))
 
 
-def row_of(lines: int, of: int, *, is_paid: bool = False) -> bytes:
-    """Return the row of an order of which so many lines are held."""
-    batch = [record("StockDecisions", answers(*lines_of(ORDERS[1], of)[:lines])), record("PaymentResults", results({"order_id": ORDERS[1]}))]
-    writes = both()[1].decide(batch[: 1 + is_paid], NOW)
+def row_of(lines: int, of: int, then: str = "") -> bytes:
+    """Return the row of an order of which so many lines are held; `then` "paid", or "refused": the last of them was refused."""
+    heard = lines_of(ORDERS[1], of)[:lines]
+    if then == "refused":
+        heard[-1]["refusal"] = 21
+    batch = [record("StockDecisions", answers(*heard)), record("PaymentResults", results({"order_id": ORDERS[1]}))]
+    writes = both()[1].decide(batch[: 1 + (then == "paid")], NOW)
     return changelog(writes, ORDER_STATE)[b"%d" % ORDERS[1]]
 
 
 @settings(max_examples=400)
 @given(st.data(), st.sampled_from([(1, 3), (2, 3), (3, 3)]))
 def test_a_row_of_any_bytes_is_read_alike(data: st.DataObject, held: tuple[int, int]) -> None:
-    value = bytearray(row_of(*held, is_paid=data.draw(st.booleans())))
+    value = bytearray(row_of(*held, data.draw(st.sampled_from(["", "paid", "refused"]))))
     for _ in range(data.draw(st.integers(0, 3))):
         value[data.draw(st.integers(5, len(value) - 1))] = data.draw(st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 2, 0x80, 0xFF])))
     cut = data.draw(st.one_of(st.just(len(value)), st.just(len(value)), st.integers(5, len(value))))
     batch = [
-        record("StockDecisions", answers(lines_of(ORDERS[1], 3)[2])),
+        record("StockDecisions", answers({**lines_of(ORDERS[1], 3)[2], "refusal": data.draw(st.sampled_from([0, 0, 21]))})),
         record("PaymentResults", results({"order_id": ORDERS[1], "attempt": data.draw(st.sampled_from([1, 1, 2]))})),
         SHIP,
     ]
@@ -67,16 +70,17 @@ unusual = [
     *({"attempt": 2}, {"attempt": -1}, {"charged": 5}, {"refund_asked": 5}, {"refunded": 5}, {"refund_sequence": 1}, {"open_refunds": [1]}),
     *({"recent_commands": ["a"]}, {"user_id": ""}, {"status": 1}, {"status": 10}, {"line": [1, 1]}, {"line": [1, 0]}, {"line": [2, 1_001]}),
     *({"quantity": [0, 1]}, {"quantity": [1, 2**63 - 1]}, {"unit_price": [-1, 1]}, {"unit_price": [1, 2**40]}),
-    *({"line_status": b"\0\2"}, {"line_refusal": b"\0\x15"}, {"returned": [0, 1]}),
+    *({"line_status": b"\0\2"}, {"line_status": b"\1\1"}, {"line_status": b"\2\2"}, {"line_refusal": b"\0\x15"}, {"line_refusal": b"\0\2"}),
+    *({"returned": [0, 1]}, {"refusal": 5}, {"refusal": 0}, {"refusal": 20}, {"status": 11}, {"status": 12}),
 ]
 
 
-@pytest.mark.parametrize(("held", "is_paid"), [(2, False), (3, False), (3, True)])
+@pytest.mark.parametrize(("held", "then"), [(2, ""), (2, "refused"), (3, ""), (3, "paid"), (3, "refused")])
 @pytest.mark.parametrize("fields", unusual, ids=str)
-def test_a_row_with_something_unusual_in_it_is_decided_alike(fields: dict[str, Any], held: int, is_paid: bool) -> None:
-    row = codec.decode(row_of(held, 3, is_paid=is_paid)).value
+def test_a_row_with_something_unusual_in_it_is_decided_alike(fields: dict[str, Any], held: int, then: str) -> None:
+    row = codec.decode(row_of(held, 3, then)).value
     odd = codec.encode("OrderRow", {**row, **(fields if held == 2 else _longer(fields))})
-    for batch in (HEARD, HEARD[1:], HEARD[2:], HEARD[:1]):
+    for batch in (HEARD, HEARD[1:], HEARD[2:], HEARD[:1], REFUSED):
         found = [_outcome(stage, odd, batch) for stage in both()]
         assert found[0] == found[1]
 
@@ -87,4 +91,5 @@ def _longer(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 PER_LINE = ("line", "quantity", "unit_price", "returned")
+REFUSED = [record("StockDecisions", answers({**lines_of(ORDERS[1], 3)[2], "refusal": 20}))]
 HEARD = [record("StockDecisions", answers(lines_of(ORDERS[1], 3)[2])), record("PaymentResults", results({"order_id": ORDERS[1]}))]

@@ -20,7 +20,7 @@ from streams.runtime.records import Place, Record, Write
 from streams.stages.orders import OrdersStage
 from streams.stages.plain_way import PlainPathAlone
 from tests.streams.stages.inputs import order_records
-from tests.support.stages import NOW, PARTITIONS, Item, answers, changelog, columns, line, order_at, product_at, record, results, rows_of
+from tests.support.stages import NOW, PARTITIONS, Item, answers, changelog, columns, line, order_at, product_at, record, results, rows_of, said
 
 HERE = Place(0, PARTITIONS)
 TIMEOUT = 60_000
@@ -69,6 +69,7 @@ def heard_lines(draw: st.DrawFn) -> Item:
     count = 1 + ORDERS.index(order_id) % 3
     number = draw(st.integers(1, count))
     whole = line(order_id=order_id, line=number, line_count=count, product_id=product_at(number % PARTITIONS), quantity=number, unit_price=100 * (order_id % 4))
+    whole["refusal"] = draw(st.sampled_from([0, 0, 0, 0, 0, 0, 20, 21]))
     return whole | draw(odd_lines) if draw(st.integers(0, 11)) == 0 else whole
 
 
@@ -176,6 +177,22 @@ def lines_of(order_id: int, count: int, **fields: Any) -> list[Item]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 2_000])
+def test_orders_are_rejected_and_what_comes_later_goes_back(size: int) -> None:
+    chance = random.Random(size)
+    heard = [item for order_id, count in zip(ORDERS, (1, 2, 25, 3, 40, 400), strict=True) for item in lines_of(order_id, count)]
+    for item in heard:
+        item["refusal"] = chance.choice([0, 0, 0, 0, 20, 21])
+    chance.shuffle(heard)
+    stages = both()
+    pieces = [record("StockDecisions", answers(*heard[at : at + size])) for at in range(0, len(heard), size)]
+    writes = [write for at in range(0, len(pieces), 5) for write in decide(stages, pieces[at : at + 5], NOW + at)]
+    assert {outcome["status"] for outcome in said(writes, "OrderOutcome")} == {"REJECTED"}
+    assert list(stages[0].rows) == [], "none of it needed the plain path"
+    decide(stages, pieces[:9])
+    assert list(stages[0].rows) != [], "lines that are known"
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 2_000])
 def test_orders_of_many_lines_come_in_any_order_and_in_pieces(size: int) -> None:
     chance = random.Random(size)
     heard = [item for order_id, count in zip(ORDERS, (1, 2, 25, 3, 40, MAX_LINES), strict=True) for item in lines_of(order_id, count)]
@@ -198,7 +215,7 @@ def test_plain_items_are_taken_by_the_way_itself_and_others_left() -> None:
         sound = answers(item) if name == "StockDecisions" else results(item)
         decide(stages, [record(name, sound)])
     assert (list(stages[0].rows), list(stages[1].rows)) == ([], [ORDERS[1]])
-    decide(stages, [record("StockDecisions", answers(line(order_id=ORDERS[2]), {**line(order_id=ORDERS[3]), "refusal": 21}, line(order_id=ORDERS[4])))])
+    decide(stages, [record("StockDecisions", answers(line(order_id=ORDERS[2]), line(order_id=ORDERS[3], unit_price=0), line(order_id=ORDERS[4])))])
     assert list(stages[0].rows) == [ORDERS[3]]
 
 
