@@ -129,22 +129,31 @@ def cost(before: Mapping[str, float], after: Mapping[str, float], lines: int) ->
 def loaded(path: Path) -> dict[str, Any]:
     """Load a file of single-line orders into a running stack; returns its rates and what they cost."""
     before = used()
-    load = subprocess.Popen([sys.executable, "-m", "holdfast", "load", str(path), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    moments = follow(load)
-    if load.returncode:
-        raise click.ClickException(f"the load ended with exit code {load.returncode}")
-    assert load.stdout is not None
-    said = json.loads(load.stdout.read().decode().strip().splitlines()[-1])
+    said, moments = watched("load", str(path))
     return {**moments.of(said["lines"]), "lines": said["lines"], **cost(before, used(), said["lines"])}
 
 
 def shown(path: Path) -> dict[str, Any]:
-    """Run a real file through the whole pipeline, its returns and the warehouse too, and the audit after it; returns what the demo saw."""
+    """Run a real file through the whole pipeline, its returns and the warehouse too, and the audit after it.
+
+    Returns what the demo saw (`per_s`: lines decided in the time from its first record sent to the last row stored) and what the offsets said meanwhile.
+    """
     before = used()
-    said = json.loads(holdfast("demo", "--data", str(path), "--json").strip().splitlines()[-1])
-    rates = {"per_s": said["lines_per_s"], "seconds": said["seconds"], "lines": said["lines"], "violations": said["violations"]}
+    said, moments = watched("demo", "--data", str(path))
+    rates = {**moments.of(said["lines"]), "per_s": said["lines_per_s"], "seconds": said["seconds"], "lines": said["lines"], "violations": said["violations"]}
     rates["lines_per_order"] = round(said["lines"] / said["orders"], 2)
     return {**rates, **cost(before, used(), said["lines"])}
+
+
+def watched(*words: str) -> tuple[dict[str, Any], Moments]:
+    """Run a `holdfast` command that loads something; return what it says in the end, and when things moved meanwhile."""
+    load = subprocess.Popen([sys.executable, "-m", "holdfast", *words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    moments = follow(load)
+    if load.returncode:
+        raise click.ClickException(f"`holdfast {words[0]}` ended with exit code {load.returncode}")
+    assert load.stdout is not None
+    found: dict[str, Any] = json.loads(load.stdout.read().decode().strip().splitlines()[-1])
+    return found, moments
 
 
 @click.command()
