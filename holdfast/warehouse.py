@@ -146,12 +146,14 @@ class Warehouse:
         if error is None:
             self._note(message)
         elif error.code() == KafkaError._PARTITION_EOF:
-            self._reached_end(message.partition())
+            self._reached_end(*_place(message))
         elif not error.retriable():
             raise KafkaException(error)
 
-    def _reached_end(self, partition: int | None) -> None:
-        if self._to_finish is not None and partition is not None:
+    def _reached_end(self, partition: int, end: int) -> None:
+        """Nothing but transaction markers lies between the last record and the end; who goes by our offsets must see that we have passed them."""
+        self._backlog.saw(partition, end - 1)
+        if self._to_finish is not None:
             self._to_finish.discard(partition)
 
     def _note(self, message: Message) -> None:

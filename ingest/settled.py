@@ -17,7 +17,7 @@ QUIET_S: Final = 2.0
 """How long no outcome must come for the pipeline to be at rest."""
 SETTLE_S: Final = 120.0
 """Longest wait: a warehouse may ship tomorrow, and what comes early has its defined answer too."""
-_EVERY_S: Final = 0.1
+_EVERY_S: Final = 0.05
 _REQUEST_S: Final = 10.0
 
 

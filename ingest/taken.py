@@ -14,7 +14,7 @@ from schemas.topics import PIPELINE_GROUP, STOCK_COMMANDS
 
 PATIENCE_S: Final = 60.0
 """How long nothing may move before we say that no worker is running."""
-_EVERY_S: Final = 0.1
+_EVERY_S: Final = 0.05
 
 
 def wait_until_taken(kafka: str, prefix: str, ends: Mapping[int, int], listen: Callable[[int, int], None], patience_s: float = PATIENCE_S) -> None:

@@ -105,7 +105,7 @@ def new_faust_app(config: StreamSettings) -> faust.App:
         consumer_auto_offset_reset="earliest",
         table_standby_replicas=1,  # with 0, Faust falls back to an assignor that does not co-partition the inputs
         stream_wait_empty=False,  # it waits without a bound; lifecycle.py waits for the transactions instead
-        broker_commit_interval=0.2,  # how old the lag that others see may be: a load waits for each stage by it
+        broker_commit_interval=0.1,  # how old the lag that others see may be: a load waits for each stage by it
         broker_session_timeout=config.session_timeout,  # Faust's 60 s leave a dead worker's partitions idle
         broker_heartbeat_interval=1.0,  # who leaves is heard of by the others' next heartbeat
         broker_request_timeout=30.0,

@@ -21,7 +21,11 @@ LEAST_BYTES: Final = 16_384
 ALONE: Final = 4
 """So many times what a batch may have among others, it may have where no other task of the worker has as much to do."""
 
-BUSY_BYTES: Final = 32_768
+AT_HAND_BYTES: Final = 32_768
+"""So much may be read on the event loop."""
+
+BUSY_BYTES_S: Final = 3_500_000
+"""A worker whose tasks take more than so many bytes a second in all is busy."""
 GATHER_SECONDS: Final = 0.05
 
 
@@ -96,9 +100,11 @@ def share_of(most: int, busy: int) -> int:
     return max(most, most * ALONE // max(1, busy))
 
 
-def gather_seconds(taken: int) -> float:
-    """Return how long the next batch gathers records after its first, when the last one had so many bytes.
+def gather_seconds(rate: float) -> float:
+    """Return how long a batch gathers records after its first in a worker that takes so many bytes a second.
 
-    Under load answers come from every task of the stage before: a row that changes by each is written once for all of them, in fewer transactions.
+    Under load answers come from every task of the stage before: a row that changes by each is written once for all of them, in fewer transactions. It goes by
+    what the worker takes, not the task: a stage of small records (payments) costs the brokers as many transactions as any. Nor by the size of the last batch, for one
+    that gathered is large.
     """
-    return GATHER_SECONDS if taken >= BUSY_BYTES else 0.0
+    return GATHER_SECONDS if rate >= BUSY_BYTES_S else 0.0

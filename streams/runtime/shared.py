@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from streams.config import StreamSettings
-from streams.runtime.batch import Batch, next_limit, share_of
+from streams.runtime.batch import Batch, gather_seconds, next_limit, share_of
 from streams.runtime.brokers import Brokers
 from streams.runtime.clock import Clock
 
 T = TypeVar("T")
+LOOK_SECONDS: Final = 0.5
+"""So long is counted what a worker takes, before it is said how busy it is."""
 
 
 class TaskState(Enum):
@@ -25,23 +28,35 @@ class TaskState(Enum):
 
 
 class Room:
-    """How much the tasks of a worker may take at once: they share, so that no transaction lasts long.
+    """How much the tasks of a worker may take at once, and how long they gather: they share, so that no transaction lasts long and none is for little.
 
     `seconds`: how long deciding a batch should take; `most`: bytes of one task's batch among many.
     """
 
-    def __init__(self, seconds: float, most: int) -> None:
+    def __init__(self, seconds: float, most: int, now: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._most = most
+        self._now = now
         self._full: set[str] = set()
+        self._since, self._taken = now(), 0
+        self.gather = 0.0
+        """Seconds."""
 
     def next_limit(self, task: str, limit: int, took: float, taken: int) -> int:
         """Return how many bytes a task's next batch may have; the last might have `limit`, had `taken`, and deciding it took so many seconds."""
+        self._note(taken)
         if taken >= self._most // 2:
             self._full.add(task)
         else:
             self._full.discard(task)
         return next_limit(limit, took, self._seconds, share_of(self._most, len(self._full)))
+
+    def _note(self, taken: int) -> None:
+        self._taken += taken
+        passed = self._now() - self._since
+        if passed >= LOOK_SECONDS:
+            self.gather = gather_seconds(self._taken / passed)
+            self._since, self._taken = self._now(), 0
 
     def leave(self, task: str) -> None:
         """The task is closed."""

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 
 import failpoints
 from streams.runtime import clients, opening, transactions
-from streams.runtime.batch import BUSY_BYTES, FIRST_BYTES, Batch, gather_seconds
+from streams.runtime.batch import AT_HAND_BYTES, FIRST_BYTES, Batch
 from streams.runtime.clients import InputTopic, MisconfiguredError, Reader
 from streams.runtime.exits import BUG, end_process
 from streams.runtime.forwarding import Forwarding
@@ -193,7 +193,7 @@ class Task(Standing):
 
     def _at_hand(self) -> list[Record]:
         """Read what is here already, where that is little: a thread is asked in one turn of the event loop and heard of in another."""
-        return self._taken(BUSY_BYTES, 0.0) if self._reader is not None and not gather_seconds(self._reader.taken) else []
+        return [] if self._shared.room.gather else self._taken(AT_HAND_BYTES, 0.0)
 
     def _read(self) -> list[Record]:
         records = self._taken(self._limit, self.stage.patience())
@@ -207,7 +207,7 @@ class Task(Standing):
             self._reach("rewinding")
         self._reader.rewind(self.position)
         is_due = self.stage.is_due(self._shared.clock.now_ms())
-        return [] if is_due else self._reader.read(min(most, self._limit), patience, gather_seconds(self._reader.taken))
+        return [] if is_due else self._reader.read(min(most, self._limit), patience, self._shared.room.gather)
 
     async def _offer(self, records: list[Record]) -> None:
         """Hand one batch to the agent and wait until it is committed, refused or lost."""

@@ -19,7 +19,7 @@ from holdfast.warehouse import Orders, Warehouse, WarehouseError, ship_commands
 from schemas.codec import decode, encode
 from schemas.outcomes import MAX_ITEMS, OrderCommandKind
 from schemas.partitions import order_partition
-from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES
+from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, WAREHOUSE_GROUP
 
 PARTITIONS = 4
 
@@ -97,6 +97,17 @@ def test_every_confirmed_order_is_shipped_once_on_its_own_partition(kafka: str, 
         assert partition == order_partition(item["order_id"], PARTITIONS)
         expected = {"kind": OrderCommandKind.SHIP, "line": 0, "quantity": 0, "actor": "warehouse"}
         assert item == expected | {"command_id": f"ship-{item['order_id']}", "order_id": item["order_id"]}
+
+
+def test_its_group_is_told_to_stand_behind_the_markers_of_the_last_transaction(kafka: str, prefix: str) -> None:
+    """Whoever waits for it by its offsets (a load before it sends the returns) would wait for ever: nothing but the marker comes after the last record."""
+    publish(kafka, prefix, [(n, outcome(n)) for n in range(1, 51)])
+    ship(kafka, prefix)
+    places = [TopicPartition(ORDER_OUTCOMES.named(prefix), number) for number in range(PARTITIONS)]
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"{prefix}{WAREHOUSE_GROUP}"})
+    ends = [consumer.get_watermark_offsets(place, timeout=30)[1] for place in places]
+    assert [answer.offset for answer in consumer.committed(places, timeout=30)] == ends
+    consumer.close()
 
 
 def test_a_second_run_ships_only_what_is_new(kafka: str, prefix: str) -> None:

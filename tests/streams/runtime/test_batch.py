@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime.batch import BUSY_BYTES, LEAST_BYTES, Batch, BatchState, end_of, gather_seconds, next_limit, share_of
+from streams.runtime.batch import BUSY_BYTES_S, LEAST_BYTES, Batch, BatchState, end_of, gather_seconds, next_limit, share_of
 from streams.runtime.records import Record
-from streams.runtime.shared import Room
+from streams.runtime.shared import LOOK_SECONDS, Room
 
 START = {"orders": 10, "stock.commands": 4}
 
@@ -161,9 +161,9 @@ def test_a_slow_batch_shrinks_the_next_one_in_proportion() -> None:
     assert next_limit(LEAST_BYTES, 50.0, 0.2, 4_000_000) == LEAST_BYTES
 
 
-@pytest.mark.parametrize(("taken", "gathers"), [(0, False), (BUSY_BYTES - 1, False), (BUSY_BYTES, True), (100 * BUSY_BYTES, True)])
-def test_only_after_a_large_batch_the_next_one_gathers(taken: int, gathers: bool) -> None:
-    assert (gather_seconds(taken) > 0) is gathers
+@pytest.mark.parametrize(("rate", "gathers"), [(0, False), (BUSY_BYTES_S - 1, False), (BUSY_BYTES_S, True), (100 * BUSY_BYTES_S, True)])
+def test_the_batches_of_a_busy_worker_gather(rate: float, gathers: bool) -> None:
+    assert (gather_seconds(rate) > 0) is gathers
 
 
 @pytest.mark.parametrize(("busy", "share"), [(0, 4_000), (1, 4_000), (2, 2_000), (3, 1_333), (4, 1_000), (5, 1_000), (64, 1_000)])
@@ -187,3 +187,23 @@ def test_the_tasks_of_a_worker_share_what_they_take_at_once() -> None:
     room.leave("stock.0")
     assert highest("stock.1", 90_000) == 400_000, "nor who is gone"
     assert room.next_limit("stock.1", 100_000, 0.3, 90_000) == 50_000, "and it must not take long"
+
+
+def test_how_busy_a_worker_is_goes_by_what_all_of_its_tasks_take_whatever_the_size_of_a_batch() -> None:
+    now = [100.0]
+    room = Room(0.15, 100_000, lambda: now[0])
+
+    def gathers(seconds: float, *taken: int) -> bool:
+        now[0] += seconds
+        for task, some in enumerate(taken):
+            room.next_limit(f"stock.{task}", 1_000, 0.1, some)
+        return room.gather > 0
+
+    assert not gathers(0.0, BUSY_BYTES_S), "it is not known yet in what time"
+    assert gathers(LOOK_SECONDS, 0, 0)
+    assert gathers(LOOK_SECONDS / 2, 0), "nor that it takes less"
+    assert not gathers(LOOK_SECONDS / 2, 0)
+    gathers(LOOK_SECONDS / 2, *[BUSY_BYTES_S // 16] * 4)
+    assert not gathers(LOOK_SECONDS / 2, 0), "half of it"
+    gathers(LOOK_SECONDS / 2, *[BUSY_BYTES_S // 8] * 4)
+    assert gathers(LOOK_SECONDS / 2, 0)
