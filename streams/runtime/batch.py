@@ -103,8 +103,8 @@ def share_of(most: int, busy: int) -> int:
 def gather_seconds(rate: float) -> float:
     """Return how long a batch gathers records after its first in a worker that takes so many bytes a second.
 
-    Under load answers come from every task of the stage before: a row that changes by each is written once for all of them, in fewer transactions. It goes by
-    what the worker takes, not the task: a stage of small records (payments) costs the brokers as many transactions as any. Nor by the size of the last batch, for one
-    that gathered is large.
+    Under load answers come from every task of the stage before: a row that changes by each is written once for all of them, in fewer transactions.
+    It goes by what the worker takes, not the task: a stage of small records (payments) costs the brokers as many transactions as any. And not by
+    the size of the last batch, for one that gathered is large.
     """
     return GATHER_SECONDS if rate >= BUSY_BYTES_S else 0.0
