@@ -24,7 +24,7 @@ ALONE: Final = 4
 AT_HAND_BYTES: Final = 32_768
 """So much may be read on the event loop."""
 
-BUSY_BYTES_S: Final = 3_500_000
+BUSY_BYTES_S: Final = 5_000_000
 """A worker whose tasks take more than so many bytes a second in all is busy."""
 GATHER_SECONDS: Final = 0.05
 

@@ -15,8 +15,8 @@ from streams.runtime.brokers import Brokers
 from streams.runtime.clock import Clock
 
 T = TypeVar("T")
-LOOK_SECONDS: Final = 0.5
-"""So long is counted what a worker takes, before it is said how busy it is."""
+LOOK_SECONDS: Final = 1.0
+"""So long is counted what a worker takes, before it is said how busy it is. Shorter, and what comes behind a stall of the broker's would look like load."""
 
 
 class TaskState(Enum):

@@ -199,11 +199,11 @@ def test_how_busy_a_worker_is_goes_by_what_all_of_its_tasks_take_whatever_the_si
             room.next_limit(f"stock.{task}", 1_000, 0.1, some)
         return room.gather > 0
 
-    assert not gathers(0.0, BUSY_BYTES_S), "it is not known yet in what time"
+    assert not gathers(0.0, int(BUSY_BYTES_S * LOOK_SECONDS)), "it is not known yet in what time"
     assert gathers(LOOK_SECONDS, 0, 0)
     assert gathers(LOOK_SECONDS / 2, 0), "nor that it takes less"
     assert not gathers(LOOK_SECONDS / 2, 0)
-    gathers(LOOK_SECONDS / 2, *[BUSY_BYTES_S // 16] * 4)
+    gathers(LOOK_SECONDS / 2, *[int(BUSY_BYTES_S * LOOK_SECONDS / 8)] * 4)
     assert not gathers(LOOK_SECONDS / 2, 0), "half of it"
-    gathers(LOOK_SECONDS / 2, *[BUSY_BYTES_S // 8] * 4)
+    gathers(LOOK_SECONDS / 2, *[int(BUSY_BYTES_S * LOOK_SECONDS / 4)] * 4)
     assert gathers(LOOK_SECONDS / 2, 0)
