@@ -103,7 +103,7 @@ class Load:
         self._requests = cycle([request.encode() for request in job.requests])
         self._from, self._to = job.begin + job.warm_s, job.begin + job.warm_s + job.seconds
         self._number = job.counts
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()
         self._due: deque[float] = deque()
         self._open: set[Connection] = set()
         self._busy = 0
@@ -116,7 +116,7 @@ class Load:
         """Go through with it; raises RuntimeError when a connection is lost, or answers stay out."""
         loop = asyncio.get_running_loop()
         made = [await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._job.port) for _ in range(self._job.connections)]
-        self._idle = [connection for _, connection in made]
+        self._idle = deque(connection for _, connection in made)
         self._open = set(self._idle)
         cpu = asyncio.ensure_future(self._cpu())
         await asyncio.sleep(self._job.begin - time.monotonic())
@@ -140,7 +140,8 @@ class Load:
             number += 1
             if self._idle:
                 self.tally.late_us += [round((time.monotonic() - due) * 1e6)] if due >= self._from else []
-                self._send(self._idle.pop(), due)
+                # The one that has rested longest: the server closes one of which it hears nothing for ten seconds.
+                self._send(self._idle.popleft(), due)
             else:
                 self._due.append(due)
         self._all_sent = True
