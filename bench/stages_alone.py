@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 
+from holdfast.warehouse import ship_commands
 from schemas import codec
 from schemas.order_times import BELOW_TIME_BITS, EPOCH_MS
-from schemas.outcomes import OrderCommandKind
 from schemas.partitions import order_partition, product_partition
 from schemas.topics import ORDER_COMMANDS, ORDER_OUTCOMES, PAYMENT_REQUESTS, PAYMENT_RESULTS, STOCK_COMMANDS, STOCK_DECISIONS, Topic
 from streams.domain.product import Product
@@ -89,9 +89,8 @@ def ships(orders: int) -> Iterator[bytes]:
     """Yield commands to ship all orders, as many in a record as the lines beside each other."""
     ids = list(order_ids(orders))
     for at in range(0, orders, AT_ONCE):
-        some = ids[at : at + AT_ONCE]
-        columns = {"command_id": [f"ship-{order_id}" for order_id in some], "order_id": some, "line": [0] * len(some), "quantity": [0] * len(some)}
-        yield codec.encode("OrderCommands", {**columns, "kind": bytes([OrderCommandKind.SHIP]) * len(some), "issued_at": NOW, "actor": "warehouse"})
+        for _, record in ship_commands(ids[at : at + AT_ONCE], HERE.partitions, NOW):
+            yield record
 
 
 def unload(asked: Sequence[bytes], most: int, table: Callable[[Place], StockTable]) -> float:

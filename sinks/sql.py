@@ -95,11 +95,15 @@ def line_statements(batch: Batch, largest: int, shard: int = 0, shards: int = 1)
 
     A shipped order's lines are what they were but for their state, which is the same for all: that is one statement for many orders.
     """
-    outcomes = [batch.orders[key] for key in sorted(batch.orders)]
-    if shards == 1:
-        yield from _shipping([x for x in outcomes if _is_shipped(x, batch)], largest)
-        outcomes = [x for x in outcomes if not _is_shipped(x, batch)]
-    yield from _statements(LINES, list(_lines(outcomes, shard, shards)), largest)
+    shipped: list[plain.Order] = []
+    whole: list[Outcome] = []
+    for outcome in (batch.orders[key] for key in sorted(batch.orders)):
+        if shards == 1 and _is_shipped(outcome, batch):
+            shipped.append(outcome)
+        else:
+            whole.append(outcome)
+    yield from _shipping(shipped, largest)
+    yield from _statements(LINES, list(_lines(whole, shard, shards)), largest)
 
 
 def _is_shipped(outcome: Outcome, batch: Batch) -> TypeGuard[plain.Order]:
